@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { errorCode } from '../common/errors.ts';
+import { errorCode, errorMessage } from '../common/errors.ts';
 import {
   breakConnections,
   createPool,
@@ -38,14 +38,15 @@ export function watchDatabase(url: string, logger: Logger, onSilent: () => void)
   const open = new OpenProblems();
   const watch = async () => {
     for (; !stopping.signal.aborted; await sleep(CHECK_MS, stopping.signal)) {
-      const answer = await check(pool);
-      if (answer === 'answers') {
+      const failure = await check(pool);
+      if (failure === null) {
         open.clear('database');
         continue;
       }
-      open.report('database', 'does not answer; requests get 503. Clicks are not affected by the console');
+      const consequence = 'requests get 503. Clicks are not affected by the console';
+      open.report('database', `does not answer: ${failure.reason}; ${consequence}`);
       breakConnections(pool);
-      if (answer === 'silent' && !stopping.signal.aborted) onSilent();
+      if (failure.isSilent && !stopping.signal.aborted) onSilent();
     }
   };
   const running = watch();
@@ -59,21 +60,23 @@ export function watchDatabase(url: string, logger: Logger, onSilent: () => void)
   };
 }
 
-/** A server that `refuses` answers with errors, such as one that shuts down: it ends its connections itself. */
-type Answer = 'answers' | 'refuses' | 'silent';
+/** Why a check failed. A server that is not silent answers with errors, such as one that shuts down: it ends its connections itself. */
+type Failure = { readonly reason: string; readonly isSilent: boolean };
 
-async function check(pool: Pool): Promise<Answer> {
+async function check(pool: Pool): Promise<Failure | null> {
   const ended = new AbortController();
   const query = async () => void (ended.signal.aborted || (await pool.query('select 1')));
   const answered = Promise.any([query(), sleep(SECOND_MS, ended.signal).then(query)]).then(
-    (): Answer => 'answers',
-    ({ errors }: AggregateError): Answer =>
-      errors.some((error) => isSqlState(errorCode(error))) ? 'refuses' : 'silent',
+    () => null,
+    ({ errors }: AggregateError): Failure => {
+      const refusal = errors.find((error) => isSqlState(errorCode(error)));
+      return { reason: errorMessage(refusal ?? errors[0]), isSilent: refusal === undefined };
+    },
   );
   // If the event loop was blocked, an answer may be unread: the immediate runs after the sockets were read.
   const late = sleep(ANSWER_MS_MAX, ended.signal)
     .then(() => setImmediate())
-    .then((): Answer => 'silent');
+    .then((): Failure => ({ reason: `no answer within ${ANSWER_MS_MAX} ms`, isSilent: true }));
   try {
     return await Promise.race([answered, late]);
   } finally {

@@ -19,6 +19,7 @@ import { advertiserRoutes } from './routes/advertisers.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { budgetEntryRoutes } from './routes/budget-entries.ts';
 import { campaignRoutes } from './routes/campaigns.ts';
+import { clickListRoute } from './routes/click-list.ts';
 import { clickRoutes } from './routes/clicks.ts';
 import { creditRoutes } from './routes/credits.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
@@ -102,6 +103,7 @@ export async function createApp(deps: Deps): Promise<App> {
   statementRoutes(app, deps);
   const long = { ...deps, longRequests: new LongRequests() };
   reportRoutes(app, long);
+  clickListRoute(app, deps);
   clickRoutes(app, deps);
   creditRoutes(app, deps);
   exportRoutes(app, long);

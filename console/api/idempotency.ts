@@ -53,6 +53,19 @@ export function change<T extends object>(
   });
 }
 
+/**
+ * As `change`, for a POST that changes nothing: only with an `Idempotency-Key`, under which its answer is stored, does `work` run in a
+ * transaction.
+ */
+export function answerOnce<T extends object>(
+  pool: Pool,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  work: (database: Pool | Connection) => Promise<T>,
+): Promise<T> {
+  return request.headers['idempotency-key'] === undefined ? work(pool) : change(pool, request, reply, work);
+}
+
 /** Opens an answer with a secret, which is sealed with the key or the session of the first request. Throws `idempotency_key_reused`. */
 function openSealed(sealed: string, { authentication }: FastifyRequest): string {
   try {

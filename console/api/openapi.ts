@@ -216,7 +216,7 @@ function errorsOf({ method, config }: RouteOptions, hasBody: boolean): ErrorCode
     ...(hasBody ? (['request_timeout', 'body_too_large', 'unsupported_media_type'] as const) : []),
     'rate_limited',
     'internal',
-    'database_away',
+    ...(['database_away', 'not_migrated'] as const),
     ...(method === 'GET' ? [] : (['busy', 'commit_unknown'] as const)),
   ];
 }

@@ -1,8 +1,9 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { ErrorCode } from '../../common/error-codes.ts';
-import { errorCode, TollwayError } from '../../common/errors.ts';
+import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { isCommitUnanswered, isDatabaseUnavailable } from '../../common/postgres/postgres.ts';
+import { isSchemaMissing } from '../../common/postgres/schema.ts';
 
 /** What is wrong with one value of a request. */
 const ProblemError = z.strictObject({
@@ -75,6 +76,7 @@ const STATUSES = {
   not_charged: 422,
   not_enough_budget: 422,
   not_found: 404,
+  not_migrated: 503,
   query_too_long: 422,
   rate_limited: 429,
   reference_taken: 409,
@@ -125,7 +127,7 @@ const RETRY_AFTER_S = 1;
 /** Errors with status 503 that last until an operator has removed their cause: a client that tries again soon gets them again. */
 const LASTING: ReadonlySet<string> = new Set<ErrorCode>([
   ...(['kafka_compression', 'kafka_login', 'kafka_rights', 'kinesis_login', 'kinesis_region'] as const),
-  ...(['no_signing_key', 'replica', 'unsupported_postgres'] as const),
+  ...(['no_signing_key', 'not_migrated', 'replica', 'unsupported_postgres'] as const),
 ]);
 
 /** Answers a request that failed. An unexpected error is logged with its stack, and the answer does not show it. */
@@ -157,6 +159,10 @@ function problemOf(error: unknown, method: string): Problem | null {
     return problem('database_away', 'The database does not answer; try again');
   if (LOCKED.test(errorCode(error) ?? '')) {
     return problem('busy', 'Another change holds what this one needs; try again');
+  }
+  if (isSchemaMissing(error)) {
+    const detail = `The database lacks a table or column of the ledger: ${errorMessage(error)}. Check DATABASE_URL, or run npm run migrate`;
+    return problem('not_migrated', detail);
   }
   return fastifyProblem(error);
 }

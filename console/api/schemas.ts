@@ -65,6 +65,21 @@ export const IdParameter = textCodec(z.int(), parseIdText, String).meta({
   examples: [1],
 });
 
+/** Most ids of `IdsParameter`: as many as a page has. */
+const IDS_MAX = 500;
+
+/** Some ids in a query. */
+export const IdsParameter = textCodec(z.array(z.int()), parseIds, (ids) => ids.join(',')).meta({
+  description: `Only those with these ids, at most ${IDS_MAX}, separated by commas.`,
+  examples: ['1,2'],
+});
+
+function parseIds(text: string): number[] {
+  const ids = text.split(',');
+  if (ids.length > IDS_MAX) throw new Error(`Expected at most ${IDS_MAX} ids, got ${ids.length}`);
+  return ids.map(parseIdText);
+}
+
 /** An id of PostgreSQL's type `bigint`: a string in JSON, because it can exceed the integers that JSON parsers keep exactly. */
 export const BigId = textCodec(z.bigint(), parseBigId, String).meta({
   pattern: '^[1-9][0-9]{0,18}$',

@@ -1,10 +1,12 @@
 import type { Config } from '../../common/config/config.ts';
 import { withDeadline } from '../../common/deadline.ts';
+import { errorMessage } from '../../common/errors.ts';
 import { partAddresses } from '../../common/part-addresses.ts';
 import { type Health, NO_ANSWER, queryPart, READY } from '../../common/part-health.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { healthOf } from '../../ledger/health-of-parts.ts';
-import { readParts } from '../../ledger/parts.ts';
+import { type Part, readParts } from '../../ledger/parts.ts';
+import { judgeParts, type ReportsTaken, reportsOfOthers } from '../../ledger/reports-taken.ts';
 
 /** Longest wait for the database, in ms. */
 const ANSWER_MS_MAX = 2_000;
@@ -20,17 +22,33 @@ export type PartsHealth = {
  * Creates a function that reads the reports of the parts. Where there is none, or while the database does not answer, it asks the operations port of
  * the settings. It never rejects and takes at most some seconds.
  */
-export function healthReader(pool: Pool, config: Config): () => Promise<PartsHealth> {
+export function healthReader(
+  pool: Pool,
+  config: Config,
+  reportsTaken?: () => ReportsTaken,
+): () => Promise<PartsHealth> {
   const { adServerOpsUrl, processorOpsUrl } = partAddresses(config);
   return async () => {
-    const parts = await withDeadline(readParts(pool), ANSWER_MS_MAX, 'The database').then(
-      (read) => read.parts,
-      () => null,
-    );
+    const { parts, database } = await readPartsFrom(pool, reportsTaken);
     const [adServer, processor] = await Promise.all([
-      healthOf(parts ?? [], 'ad-server') ?? queryPart(adServerOpsUrl),
-      healthOf(parts ?? [], 'processor') ?? queryPart(processorOpsUrl),
+      healthOf(parts, 'ad-server') ?? queryPart(adServerOpsUrl),
+      healthOf(parts, 'processor') ?? queryPart(processorOpsUrl),
     ]);
-    return { adServer, processor, database: parts === null ? NO_ANSWER : READY };
+    return { adServer, processor, database };
   };
+}
+
+async function readPartsFrom(
+  pool: Pool,
+  reportsTaken?: () => ReportsTaken,
+): Promise<{ readonly parts: readonly Part[]; readonly database: Health }> {
+  try {
+    const { asOf, parts } = await withDeadline(readParts(pool), ANSWER_MS_MAX, 'The database');
+    const reports = reportsTaken?.() ?? reportsOfOthers(asOf, parts);
+    const database =
+      reports.failure === null ? READY : `gets no reports of the parts: ${reports.failure.reason}`;
+    return { parts: judgeParts(parts, reports), database };
+  } catch (error) {
+    return { parts: [], database: `${NO_ANSWER}: ${errorMessage(error)}` };
+  }
 }

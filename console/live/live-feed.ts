@@ -2,7 +2,9 @@ import { errorMessage } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { encodeEvent, type LiveEvent, type LiveHealth } from './live-events.ts';
+import { oldProblems } from '../../ledger/current-problems.ts';
+import { problemJson } from '../../ledger/live-json.ts';
+import { encodeEvent, type LiveEvent, type LiveHealth, type LiveProblem } from './live-events.ts';
 import { LiveReads, type ReadDeps, type Scope } from './live-reads.ts';
 
 /** Time between two reads of the database, in ms. */
@@ -15,6 +17,8 @@ const REST_FACTOR = 19;
 const REST_MS_MAX = 60_000;
 /** Without an answer of the database for this long, in ms, the numbers are stale. */
 const ANSWER_MS_MAX = 2_000;
+/** A read of what is wrong that takes longer than this, in ms, leaves the list of problems old. */
+const PROBLEMS_MS_MAX = 15_000;
 /** Budgets of one event: an event of all budgets of a large installation would be megabytes. */
 const BUDGETS_MAX = 500;
 
@@ -34,7 +38,6 @@ export class LiveFeed {
   readonly #scope: Scope;
   readonly #deps: FeedDeps;
   readonly #listeners = new Set<Listener>();
-  readonly #log: ThrottledLog;
   #reads: LiveReads;
   /** The latest event of each kind that tells a state, for listeners that join. */
   #states = new Map<LiveEvent['event'], string>();
@@ -42,18 +45,26 @@ export class LiveFeed {
   #healthAtMs = Number.NEGATIVE_INFINITY;
   readonly #sums: SlowRead;
   readonly #state: SlowRead;
+  /** The problems that were read last, and when; `null`: none were yet. */
+  #problems: { readonly data: readonly LiveProblem[]; readonly asOf: Date | null } | null = null;
+  #isProblemsOld = false;
 
   constructor(scope: Scope, deps: FeedDeps) {
     this.#scope = scope;
     this.#deps = deps;
     this.#reads = new LiveReads(scope, deps);
-    this.#log = new ThrottledLog(deps.logger, {
+    const sumsLog = new ThrottledLog(deps.logger, {
       failed:
         'The console cannot read sums for live events; it retries, and pages show older ones. Clicks are not affected',
       recovered: 'The console reads sums for live events again',
     });
-    this.#sums = { read: (reads) => reads.readSums(), dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false };
-    this.#state = { read: (reads) => reads.readState(), dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false };
+    const stateLog = new ThrottledLog(deps.logger, {
+      failed:
+        'The console cannot read what is wrong for live events; it retries, and pages say that their list is old. Clicks are not affected',
+      recovered: 'The console reads what is wrong for live events again',
+    });
+    this.#sums = slowRead((reads) => reads.readSums(), sumsLog);
+    this.#state = slowRead((reads) => reads.readState(), stateLog);
   }
 
   get listeners(): number {
@@ -83,11 +94,16 @@ export class LiveFeed {
     while (this.#listeners.size > 0) {
       if (this.#scope === null) void this.#readHealth();
       if (await this.#readFast()) for (const slow of [this.#sums, this.#state]) void this.#readSlow(slow);
+      const { isRunning, beganAtMs } = this.#state;
+      if (isRunning && performance.now() - beganAtMs > PROBLEMS_MS_MAX)
+        this.#sendOldProblems(`the database has not answered within ${PROBLEMS_MS_MAX / 1_000} s`);
       await sleep(POLL_MS);
     }
     // A later listener begins with what is true then.
     this.#reads = new LiveReads(this.#scope, this.#deps);
     this.#states = new Map();
+    this.#problems = null;
+    this.#isProblemsOld = false;
     for (const slow of [this.#sums, this.#state]) slow.dueAtMs = Number.NEGATIVE_INFINITY;
     this.#isRunning = false;
   }
@@ -115,19 +131,39 @@ export class LiveFeed {
     const beganAtMs = performance.now();
     if (slow.isRunning || beganAtMs < slow.dueAtMs) return;
     slow.isRunning = true;
+    slow.beganAtMs = beganAtMs;
     const reads = this.#reads;
     try {
       const events = await slow.read(reads);
       // The feed can have begun anew meanwhile.
-      if (reads === this.#reads) this.#send(events);
-      this.#log.recover();
+      if (reads === this.#reads) {
+        this.#noteProblems(events);
+        this.#send(events);
+      }
+      slow.log.recover();
     } catch (error) {
-      this.#log.fail({ problem: errorMessage(error) });
+      slow.log.fail({ problem: errorMessage(error) });
+      if (slow === this.#state) this.#sendOldProblems(errorMessage(error));
     }
     const endedAtMs = performance.now();
     const restMs = Math.min(REST_MS_MAX, REST_FACTOR * (endedAtMs - beganAtMs));
     slow.dueAtMs = Math.max(beganAtMs + SLOW_MS, endedAtMs + restMs);
     slow.isRunning = false;
+  }
+
+  #noteProblems(events: readonly LiveEvent[]): void {
+    const read = events.find(({ event }) => event === 'problems');
+    if (read?.event !== 'problems') return;
+    this.#problems = { data: read.data, asOf: this.#reads.asOf };
+    this.#isProblemsOld = false;
+  }
+
+  /** Puts before the problems that were read last that they are old, until they are read again. Other numbers go on. */
+  #sendOldProblems(reason: string): void {
+    if (this.#isProblemsOld || this.#scope !== null) return;
+    this.#isProblemsOld = true;
+    const old = problemJson(oldProblems(reason, this.#problems?.asOf ?? null));
+    this.#send([{ event: 'problems', data: [old, ...(this.#problems?.data ?? [])] }]);
   }
 
   /** Apart from the numbers, because a part that hangs delays the answer by seconds. Never rejects. */
@@ -141,9 +177,16 @@ export class LiveFeed {
 /** A read that may take seconds, and when the next one is due (monotonic, ms). */
 type SlowRead = {
   readonly read: (reads: LiveReads) => Promise<LiveEvent[]>;
+  readonly log: ThrottledLog;
   dueAtMs: number;
   isRunning: boolean;
+  /** Of the latest one. */
+  beganAtMs: number;
 };
+
+function slowRead(read: SlowRead['read'], log: ThrottledLog): SlowRead {
+  return { read, log, dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false, beganAtMs: 0 };
+}
 
 /** Events that tell what happened, not how something is, and budgets, of which an event has only some. */
 const PASSING: ReadonlySet<LiveEvent['event']> = new Set(['clicks', 'budgets', 'alive', 'stale']);

@@ -15,6 +15,7 @@ import type { OutcomeTotals } from '../../ledger/live-totals.ts';
 import type { Component } from '../../ledger/part-numbers.ts';
 import { readParts } from '../../ledger/parts.ts';
 import { readProblems } from '../../ledger/read-problems.ts';
+import type { ReportsTaken } from '../../ledger/reports-taken.ts';
 import { readSampleAdvertiserIds } from '../../ledger/sample-advertisers.ts';
 import { BudgetRows } from './budget-rows.ts';
 import { AllClickCounts, OwnClickCounts } from './click-counts.ts';
@@ -35,6 +36,8 @@ export type ReadDeps = {
   readonly hasPostgresBroker: boolean;
   /** Components of which at least one process has to run. */
   readonly expected: readonly Component[];
+  /** Whether the database takes the reports of this process; `null` if it does not report. */
+  readonly readReports: () => ReportsTaken | null;
 };
 
 /** Reads the events of one scope from the database, and keeps what they are compared with. */
@@ -98,7 +101,8 @@ export class LiveReads {
   async readState(): Promise<LiveEvent[]> {
     await this.#readSamples();
     if (this.#scope !== null) return this.#readLatest();
-    const { books, problems } = await readProblems(this.#deps.pool, this.#deps.expected);
+    const { pool, expected, readReports } = this.#deps;
+    const { books, problems } = await readProblems(pool, expected, readReports());
     return [
       { event: 'books', data: booksJson(books) },
       { event: 'problems', data: problems.map(problemJson) },

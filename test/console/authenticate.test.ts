@@ -143,6 +143,22 @@ describe('a request with a key', () => {
     await database.pool.query('update api_key set revoked_at = null where id = $1', [id]);
     expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
   });
+
+  it('is looked up again a second after the question, however late the answer came', async () => {
+    const { id, key } = await newKey();
+    const start = performance.now();
+    const now = vi.spyOn(performance, 'now').mockReturnValue(start);
+    const find = database.pool.query.bind(database.pool) as (...args: unknown[]) => Promise<unknown>;
+    vi.spyOn(database.pool, 'query').mockImplementationOnce(async (...args: unknown[]) => {
+      const answer = await find(...args);
+      now.mockReturnValue(start + KNOWN_MS - 1);
+      return answer as never;
+    });
+    expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
+    await revokeKey(database.pool, id);
+    now.mockReturnValue(start + KNOWN_MS);
+    expect((await withKey('/caller', key)).body).toContain('which was revoked at');
+  });
 });
 
 describe('a request without a key in the header', () => {

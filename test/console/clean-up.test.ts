@@ -1,10 +1,12 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
+import { inTransaction } from '../../common/postgres/postgres.ts';
 import { startTasks } from '../../console/tasks/start-tasks.ts';
 import { createKey } from '../../ledger/api-keys.ts';
-import { listDeliveries } from '../../ledger/webhook-deliveries.ts';
+import { listDeliveries, replayDelivery } from '../../ledger/webhook-deliveries.ts';
 import { deleteOldWebhookEvents } from '../../ledger/webhook-retention.ts';
 import { addWebhook, updateWebhook } from '../../ledger/webhooks.ts';
+import { untilWaitingForLock } from '../support/charge-batch.ts';
 import { testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { until } from '../support/until.ts';
@@ -61,6 +63,39 @@ describe('events of webhooks', () => {
     expect(await deleteOldWebhookEvents(database.pool)).toBe(0);
     const statusOf = async (id: number) => (await listDeliveries(database.pool, id, { limit: 1 }))[0]?.status;
     expect([await statusOf(active), await statusOf(paused)]).toEqual(['pending', 'failed']);
+  });
+
+  it('are kept if they are replayed while they are deleted', async () => {
+    const webhookId = await add();
+    await emitNumber(database.pool, null, 1);
+    await finish(webhookId);
+    await pass('31 days');
+    const [old] = await listDeliveries(database.pool, webhookId, { limit: 1 });
+    let deletion: Promise<number> | undefined;
+    await inTransaction(database.pool, async (connection) => {
+      await replayDelivery(connection, webhookId, old?.eventId ?? 0n);
+      deletion = deleteOldWebhookEvents(database.pool);
+      await untilWaitingForLock(database.pool);
+    });
+    expect(await deletion).toBe(0);
+    expect(await listDeliveries(database.pool, webhookId, { limit: 1 })).toMatchObject([
+      { eventId: old?.eventId, status: 'pending' },
+    ]);
+  });
+
+  it('are not replayed once they are deleted', async () => {
+    const webhookId = await add();
+    await emitNumber(database.pool, null, 1);
+    await finish(webhookId);
+    const [old] = await listDeliveries(database.pool, webhookId, { limit: 1 });
+    let replay: Promise<void> | undefined;
+    await inTransaction(database.pool, async (connection) => {
+      await connection.query('delete from webhook_event');
+      replay = replayDelivery(database.pool, webhookId, old?.eventId ?? 0n);
+      replay.catch(() => {});
+      await untilWaitingForLock(database.pool);
+    });
+    await expect(replay).rejects.toMatchObject({ code: 'unknown_delivery' });
   });
 
   it('without a delivery are deleted after 30 days, all of them', async () => {

@@ -88,6 +88,18 @@ describe('a POST with an Idempotency-Key', () => {
     expect((await topUp('e', '7')).headers).toHaveProperty('idempotency-replayed');
   });
 
+  it('is carried out once more if it is sent many times at once after 24 hours', async () => {
+    const { topUp, entries } = await newTopUp();
+    await topUp('f');
+    await database.pool.query(
+      "update api_answer set created_at = now() - interval '25 hours' where idempotency_key = 'f'",
+    );
+    const answers = await Promise.all(Array.from({ length: 8 }, () => topUp('f', '7')));
+    expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(201));
+    expect(answers.filter(({ headers }) => headers['idempotency-replayed']).length).toBe(7);
+    expect(await entries()).toBe(2);
+  });
+
   it.each(['', ' ', 'ä', 'x'.repeat(256)])('is refused with the key %j', async (key) => {
     const { topUp } = await newTopUp();
     expect(await topUp(key)).toMatchObject({

@@ -15,6 +15,15 @@ describe('The log of the console at the level trace', () => {
   const closing: (() => Promise<void>)[] = [];
   afterAll(() => Promise.all(closing.map((close) => close())));
 
+  /** A pool whose role may not read the tables, so that each query fails in a way that nothing expects. */
+  function poolWithoutRights() {
+    const url = new URL(database.url);
+    url.searchParams.set('options', '-c role=pg_monitor');
+    const pool = createPool(url.href, 'test', 1, () => {});
+    closing.push(() => pool.end());
+    return pool;
+  }
+
   /** An application whose log lines are collected. */
   async function loggedApp(pool: typeof database.pool) {
     const lines: string[] = [];
@@ -33,8 +42,7 @@ describe('The log of the console at the level trace', () => {
   it('has no key, whether requests succeed, are refused or fail', async () => {
     const { key } = await createKey(database.pool, { name: 'a key', role: 'admin' });
     const secret = key.slice(-43);
-    const broken = createPool(database.url, 'test', 1, () => {});
-    await broken.end();
+    const broken = poolWithoutRights();
     const [working, failing] = [await loggedApp(database.pool), await loggedApp(broken)];
     const statuses = [];
     for (const { app } of [working, failing])
@@ -59,8 +67,7 @@ describe('The log of the console at the level trace', () => {
     const { token: login } = await changeAs(database.pool, { type: 'cli', user: 'x' }, (connection) =>
       createLoginLink(connection),
     );
-    const broken = createPool(database.url, 'test', 1, () => {});
-    await broken.end();
+    const broken = poolWithoutRights();
     const [working, failing] = [await loggedApp(database.pool), await loggedApp(broken)];
     const statuses = [];
     const cookies: string[] = [];

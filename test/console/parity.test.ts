@@ -33,6 +33,7 @@ const PAIRS: readonly (readonly [commands: readonly string[], routes: readonly s
   [['ad list'], ['GET /v1/ads', 'GET /v1/ads/:adId']],
   [['ad update', 'ad pause', 'ad resume', 'ad archive'], ['PATCH /v1/ads/:adId']],
   [['link'], ['POST /v1/links']],
+  [['click list'], ['GET /v1/clicks']],
   [['click show'], ['GET /v1/clicks/:reference']],
   [['click credit'], ['POST /v1/clicks/:clickId/credit', 'POST /v1/credits']],
   [['report'], ['GET /v1/reports']],

@@ -180,7 +180,8 @@ describe('POST /v1/clicks/{clickId}/credit', () => {
 describe('/v1/dead-letters', () => {
   it('lists, shows, redrives and discards rejected records', async () => {
     const { items } = (await api.send('GET', '/v1/dead-letters')).body;
-    expect(items).toMatchObject([{ reason: 'malformed', clickId: null, discardedAt: null }]);
+    const unread = { clickId: null, adId: null, adName: null, advertiserId: null, advertiserName: null };
+    expect(items).toMatchObject([{ reason: 'malformed', ...unread, discardedAt: null }]);
     const url = `/v1/dead-letters/${items[0].id}`;
     const raw = Buffer.from('no click').toString('base64');
     expect((await api.send('GET', url)).body).toEqual({ ...items[0], raw });

@@ -184,6 +184,11 @@ export const ROUTE_ACCESS: readonly RouteAccess[] = [
     { url: `/v1/reports?since=2d&campaignId=${campaignId}` },
     { url: `/v1/reports?since=2d&advertiserId=${advertiserId}&campaignId=${campaignId}` },
   ]),
+  route('GET /v1/clicks', everyone, 'restricted too', ({ advertiserId, campaignId, adId }) => [
+    { url: `/v1/clicks?since=${yesterday()}&advertiserId=${advertiserId}` },
+    { url: `/v1/clicks?since=${yesterday()}&campaignId=${campaignId}` },
+    { url: `/v1/clicks?since=${yesterday()}&adId=${adId}` },
+  ]),
   route('GET /v1/clicks/:reference', everyone, 'restricted too', ({ clickId, nonce, link }) => [
     { url: `/v1/clicks/${clickId}` },
     { url: `/v1/clicks/${nonce}` },

@@ -115,6 +115,22 @@ describe('PATCH and DELETE /v1/webhooks/{webhookId}', () => {
   });
 });
 
+describe('GET /v1/webhook-events', () => {
+  it('shows a restricted key the events of its advertisers, and none of the whole installation', async () => {
+    const { id: own } = await addAdvertiser(database.pool, 'own', 'USD');
+    const { id: other } = await addAdvertiser(database.pool, 'other', 'USD');
+    for (const advertiserId of [null, own, other]) await emitNumber(database.pool, advertiserId, 1);
+    const seenBy = async (key: string, query = '') => {
+      const { body } = await api.send('GET', `/v1/webhook-events${query}`, { key });
+      return body.items.map(({ advertiserId }: { advertiserId: number | null }) => advertiserId);
+    };
+    const key = await api.addKey({ role: 'manager', advertiserIds: [own], expiresAt: null });
+    expect(await seenBy(key)).toEqual([own]);
+    expect(await seenBy(key, `?advertiserId=${own}`)).toEqual([own]);
+    expect((await seenBy(api.adminKey)).slice(0, 3)).toEqual([other, own, null]);
+  });
+});
+
 describe('deliveries', () => {
   it('are listed with their attempts, in pages, and replayed', async () => {
     const receiver = await testReceiver();
@@ -139,6 +155,8 @@ describe('deliveries', () => {
     ]);
     expect(all[2]).toMatchObject({
       eventId: test.body.eventId,
+      advertiserId,
+      advertiserName: 'one',
       status: 'delivered',
       attempts: 1,
       nextAttemptAt: null,

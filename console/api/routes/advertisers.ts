@@ -18,6 +18,7 @@ import {
   FlagParameter,
   Id,
   IdParameter,
+  IdsParameter,
   Name,
   Search,
   Status,
@@ -93,6 +94,7 @@ function listRoute(app: App, { pool }: Deps): void {
         description: 'Advertisers with their budgets, by id. Archived ones are left out unless asked for.',
         querystring: listQuery({
           status: Status.optional(),
+          ids: IdsParameter.optional(),
           search: Search.optional(),
           all: FlagParameter.default(false),
         }),

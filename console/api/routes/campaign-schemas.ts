@@ -58,6 +58,14 @@ export const Campaign = z
       description:
         'What the present day has spent, with a daily cap; `null` too while the database server does not know the time zone.',
     }),
+    dailyCapReachedUntil: Time.nullable().meta({
+      description:
+        'The end of the present day if what is left of the daily cap pays for none of the active ads; else `null`. Clicks are then charged again unless the campaign is `exhausted`.',
+    }),
+    exhausted: z.boolean().meta({
+      description:
+        'Whether each active ad costs more than what is left of the budget of the advertiser or of the cap, or than the daily cap of a whole day. A new day does not change that.',
+    }),
     pacing: Pacing,
     hold: z.boolean().meta({ description: HOLD }),
     pace: Pace.nullable().meta({ description: '`null` without pacing.' }),
@@ -114,12 +122,13 @@ export function toCampaign(
 ): z.output<typeof Campaign> {
   const { id, externalId, advertiserId, advertiserName, currency, timeZone, name, status, pacing, hold } =
     row;
-  const { startsAt, endsAt, fallbackUrl, capMicros, dailyCapMicros, spentTodayMicros } = row;
+  const { startsAt, endsAt, fallbackUrl, capMicros, dailyCapMicros, spentTodayMicros, dailyCapReachedUntil } =
+    row;
   const pace = row.pace && roundPace(row.pace);
   return {
     ...{ id, externalId, advertiserId, advertiserName, currency, timeZone, name, status },
     ...{ cap: capMicros, spent: spentMicros, dailyCap: dailyCapMicros, spentToday: spentTodayMicros },
-    ...{ pacing, hold, startsAt, endsAt, fallbackUrl },
+    ...{ dailyCapReachedUntil, exhausted: row.isExhausted, pacing, hold, startsAt, endsAt, fallbackUrl },
     pace: pace && { ...pace, aheadUntil: pace.aheadUntil === null ? null : new Date(pace.aheadUntil) },
   };
 }

@@ -17,7 +17,7 @@ import type { App, Deps } from '../deps.ts';
 import { assertMatch, etagOf } from '../etag.ts';
 import { change } from '../idempotency.ts';
 import { listQuery, pageOf, readPage } from '../pagination.ts';
-import { ExternalId, FlagParameter, IdParameter, Search, Status } from '../schemas.ts';
+import { ExternalId, FlagParameter, IdParameter, IdsParameter, Search, Status } from '../schemas.ts';
 import {
   Campaign,
   CampaignChanges,
@@ -59,7 +59,11 @@ function listRoute(app: App, { pool }: Deps): void {
           advertiserId: IdParameter.optional(),
           externalId: ExternalId.optional(),
           status: Status.optional(),
+          ids: IdsParameter.optional(),
           search: Search.optional(),
+          dailyCapReached: FlagParameter.default(false).meta({
+            description: 'Only those whose daily cap is reached on the present day.',
+          }),
           all: FlagParameter.default(false),
         }),
         response: { 200: pageOf('CampaignList', Campaign) },

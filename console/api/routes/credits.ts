@@ -30,7 +30,7 @@ const CreditedClicks = z.array(
   z.strictObject({ clickId: z.string(), advertiserId: Id, amount: Amount, currency: Currency }),
 );
 
-const Credits = z
+export const Credits = z
   .strictObject({
     amounts: z
       .array(z.strictObject({ currency: Currency, amount: Amount }))

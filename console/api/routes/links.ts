@@ -1,10 +1,10 @@
 import * as z from 'zod';
 import { defined } from '../../../common/defined.ts';
+import { LINKS_MAX, type LinkSettings, makeLinks } from '../../../contract/make-links.ts';
 import { readAd, unknownAd } from '../../../ledger/ads.ts';
-import { LINKS_MAX, type LinkSettings, makeLinks } from '../../../ledger/links.ts';
 import { assertVisible } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
-import { change } from '../idempotency.ts';
+import { answerOnce } from '../idempotency.ts';
 import { Duration, Id, Publisher } from '../schemas.ts';
 
 const LinkRequest = z
@@ -56,11 +56,11 @@ export function linkRoutes(app: App, { pool, config }: Deps): void {
       },
     },
     (request, reply) =>
-      change(pool, request, reply, async (connection) => {
+      answerOnce(pool, request, reply, async (database) => {
         const { expiresIn, ...body } = request.body;
-        const { advertiserId } = await readAd(connection, body.adId);
+        const { advertiserId } = await readAd(database, body.adId);
         assertVisible(request.caller, advertiserId, () => unknownAd(body.adId));
-        return { links: await makeLinks(connection, settings, defined({ ...body, lifeMs: expiresIn })) };
+        return { links: makeLinks(settings, defined({ ...body, lifeMs: expiresIn })) };
       }),
   );
 }

@@ -21,7 +21,7 @@ const part = {
   reportedAt: Time.meta({ description: 'When it reported last. It does so every 2 s.' }),
   state: z.enum(PART_STATES).meta({
     description:
-      '`warning`: ready, with `warnings`. `no_answer`: it has not reported for 10 s; its other fields are as of `reportedAt`.',
+      '`warning`: ready, with `warnings`. `no_answer`: it has not reported for 10 s. `unknown`: the same, but the database took no reports in that time, so the part may run. The other fields are as of `reportedAt` then.',
   }),
   problems: z.array(z.string()).meta({ description: 'Why it is not ready.' }),
   warnings: z.array(z.string()).meta({ description: 'Problems that do not affect readiness.' }),
@@ -43,6 +43,10 @@ const AdServerPart = z
       linksRefusedRecently: KnownCount.meta({
         description: 'Those of them that got an error instead of a redirect.',
       }),
+      requestsRecently: KnownCount.meta({
+        description: 'All requests on the public port in the last ten minutes.',
+      }),
+      linksNotFoundRecently: KnownCount.meta({ description: 'Those of them that name no valid link.' }),
       redirectsPerSecond: KnownRate.meta({ description: 'Answers on the public port, of the last 10 s.' }),
       redirectP99Seconds: KnownSeconds,
       spoolBytes: Bytes.nullable(),
@@ -73,7 +77,7 @@ const ProcessorPart = z
       clicksAside: KnownCount.meta({ description: 'Clicks that wait for locked advertisers.' }),
       lagRecords: KnownCount.meta({ description: 'Records that wait in the broker, as it finds them.' }),
       lagOldestSeconds: KnownSeconds,
-      isBlocked: z.boolean().meta({ description: 'Whether it cannot settle clicks.' }),
+      isBlocked: z.boolean().meta({ description: 'Whether it cannot settle all clicks.' }),
     }),
   })
   .meta({ id: 'ProcessorPart' });

@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import { shownSettings } from '../../../common/config/shown-settings.ts';
 import { readVersion } from '../../../common/version.ts';
-import { backlogOf } from '../../../ledger/backlog-of-parts.ts';
+import { backlogOf, isAnswering } from '../../../ledger/backlog-of-parts.ts';
 import { expectedParts } from '../../../ledger/expected-parts.ts';
 import type { OperationsState } from '../../../ledger/operations.ts';
 import type { Part } from '../../../ledger/parts.ts';
@@ -11,7 +11,7 @@ import type { App, Deps } from '../deps.ts';
 import { Operations } from './operations-schemas.ts';
 
 /** Adds the route of what an operator watches. */
-export function operationsRoutes(app: App, { pool, config }: Deps): void {
+export function operationsRoutes(app: App, { pool, config, reportsTaken }: Deps): void {
   const version = readVersion();
   const settings = shownSettings(config);
   const expected = expectedParts(config);
@@ -31,7 +31,7 @@ export function operationsRoutes(app: App, { pool, config }: Deps): void {
       },
     },
     async () => {
-      const { state, problems } = await readProblems(pool, expected);
+      const { state, problems } = await readProblems(pool, expected, reportsTaken?.() ?? null);
       return { ...toAnswer(state), problems: [...problems], version, settings };
     },
   );
@@ -66,7 +66,7 @@ function toPart(part: Part): z.output<typeof Operations>['parts'][number] {
 
 function toSpool(part: Part): z.output<typeof Operations>['spools'] {
   if (part.component !== 'ad-server') return [];
-  const { instance, reportedAt, state, numbers } = part;
+  const { instance, reportedAt, numbers } = part;
   const { accepted, relayed, unrecorded } = numbers;
   return [
     {
@@ -75,7 +75,7 @@ function toSpool(part: Part): z.output<typeof Operations>['spools'] {
       bytesMax: numbers.spoolBytesMax,
       oldestAgeSeconds: numbers.spoolOldestSeconds,
       asOf: reportedAt,
-      isAnswering: state !== 'no_answer',
+      isAnswering: isAnswering(part),
     },
   ];
 }

@@ -131,7 +131,7 @@ export async function updateSums(pool: Pool, request: FastifyRequest): Promise<v
   if (problem === null) return;
   request.log.warn(
     { problem },
-    'Reports are as of an earlier time, because their sums cannot be updated. Clicks are charged',
+    'Reports are as of an earlier time, because their sums cannot be updated. Charging does not need them',
   );
 }
 

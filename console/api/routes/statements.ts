@@ -36,7 +36,13 @@ export const Statement = z
       )
       .meta({ description: 'Top-ups and adjustments, by the time at which they were entered.' }),
     charges: z
-      .array(z.strictObject({ campaignId: Id, adId: Id, clicks: Count, amount: AmountText }))
+      .array(
+        z.strictObject({
+          ...{ campaignId: Id, campaignName: z.string(), adId: Id },
+          adName: z.string().nullable().meta({ description: '`null` for an ad without a name.' }),
+          ...{ clicks: Count, amount: AmountText },
+        }),
+      )
       .meta({ description: 'Charged clicks by ad, by the day of the click.' }),
     credits: z
       .array(z.strictObject({ month: z.string(), amount: AmountText, clicks: Count }))

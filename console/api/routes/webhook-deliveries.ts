@@ -31,6 +31,7 @@ export const Delivery = z
     eventId: BigId,
     eventType: EventType,
     advertiserId: OfAdvertiser,
+    advertiserName: z.string().nullable(),
     occurredAt: Time,
     status: DeliveryStatus,
     attempts: z.int().meta({ description: 'Attempts since the event was queued or replayed.' }),

@@ -46,6 +46,7 @@ const webhookShape = {
   advertiserId: Id.nullable().meta({
     description: 'Only events of this advertiser; `null`: of all, and those of the whole installation.',
   }),
+  advertiserName: z.string().nullable(),
   status: WebhookStatus,
   failingSince: Time.nullable().meta({ description: '`null` while its target answers with 200–299.' }),
   retryAt: Time.nullable().meta({ description: 'Nothing is sent before this time.' }),

@@ -15,13 +15,21 @@ test('the steps of an advertiser are done by what exists', () => {
 
 test('links are saved one a line, or as CSV', () => {
   const links = ['http://127.0.0.1/c/1.k1.1.a', 'http://127.0.0.1/c/1.k1.1.b'];
-  const made = { adId: 9, isEvergreen: false, publisher: 'daily-news', links };
+  const made = {
+    adId: 9,
+    adName: 'Banner 300x250, blue',
+    isEvergreen: false,
+    publisher: 'daily-news',
+    links,
+  };
   expect(linksText(made)).toBe(`${links[0]}\n${links[1]}\n`);
   expect(linksCsv(made).split('\n')).toEqual([
-    'link,ad_id,publisher,kind',
-    `${links[0]},9,daily-news,impression`,
-    `${links[1]},9,daily-news,impression`,
+    'link,ad_id,ad_name,publisher,kind',
+    `${links[0]},9,"Banner 300x250, blue",daily-news,impression`,
+    `${links[1]},9,"Banner 300x250, blue",daily-news,impression`,
     '',
   ]);
-  expect(linksCsv({ ...made, isEvergreen: true, publisher: null })).toContain(',9,,evergreen\n');
+  expect(linksCsv({ ...made, adName: null, isEvergreen: true, publisher: null })).toContain(
+    ',9,,,evergreen\n',
+  );
 });
