@@ -4,6 +4,7 @@ import type { Advertiser as AdvertiserSchema } from '../api/routes/advertisers.t
 import type { AuditEntry as AuditEntrySchema } from '../api/routes/audit.ts';
 import type { BudgetEntry as BudgetEntrySchema } from '../api/routes/budget-entries.ts';
 import type { Campaign as CampaignSchema } from '../api/routes/campaign-schemas.ts';
+import type { ListedClick as ListedClickSchema } from '../api/routes/click-list.ts';
 import type { SampleRun as SampleRunSchema } from '../api/routes/samples.ts';
 
 /** Advertisers, campaigns and ads as the API has them in JSON. */
@@ -12,6 +13,8 @@ export type Campaign = z.input<typeof CampaignSchema>;
 export type Ad = z.input<typeof AdSchema>;
 export type BudgetEntry = z.input<typeof BudgetEntrySchema>;
 export type AuditEntry = z.input<typeof AuditEntrySchema>;
+/** A click of a list. */
+export type ListedClick = z.input<typeof ListedClickSchema>;
 
 /** The latest run of sample clicks. */
 export type SampleRun = z.input<typeof SampleRunSchema>;

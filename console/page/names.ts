@@ -1,9 +1,8 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from './api.ts';
 
-/** Pages of names that are loaded at most. */
-const PAGES_MAX = 4;
-const PAGE_ROWS = 500;
+/** Names that one request asks for. */
+const IDS_MAX = 500;
 
 export type Names = {
   readonly advertiser: (id: number) => string;
@@ -14,39 +13,47 @@ export type Names = {
   readonly adName: (id: number) => string | null;
 };
 
+/** The ids whose names are shown; they can repeat. */
+export type NamedIds = {
+  readonly advertisers?: readonly number[];
+  readonly campaigns?: readonly number[];
+  readonly ads?: readonly number[];
+};
+
 type Item = {
   readonly id: number;
   readonly name: string | null;
   readonly advertiserName?: string;
   readonly campaignName?: string;
 };
-type Page = { readonly items: readonly Item[]; readonly nextCursor: string | null };
 
-/** The names of advertisers, campaigns and ads beside their ids, of one advertiser or of all. Names that are not loaded are shown as ids. */
-export function useNames(
-  kinds: readonly ('advertisers' | 'campaigns' | 'ads')[],
-  advertiserId: number | null,
-): Names {
+const keyOf = (kind: string, id: number) => `${kind} ${id}`;
+
+/** The names of advertisers, campaigns and ads beside their ids. Each is requested once. Names that are not loaded are shown as ids. */
+export function useNames(wanted: NamedIds): Names {
   const [names, setNames] = useState<ReadonlyMap<string, Item>>(new Map());
-  const wanted = kinds.join();
+  const requested = useRef(new Set<string>());
+  const leaving = useRef(new AbortController());
+  useEffect(() => () => leaving.current.abort(), []);
+  const missing = Object.entries(wanted).map(([kind, ids]) => {
+    const unknown = new Set(ids.filter((id) => !requested.current.has(keyOf(kind, id))));
+    return [kind, [...unknown]] as const;
+  });
   useEffect(() => {
-    const leaving = new AbortController();
-    for (const kind of wanted.split(',').filter(Boolean)) {
-      loadNames(kind, advertiserId, leaving.signal, (items) =>
+    for (const [kind, ids] of missing) {
+      for (const id of ids) requested.current.add(keyOf(kind, id));
+      void loadNames(kind, ids, leaving.current.signal, (items) =>
         setNames(
-          (before) => new Map([...before, ...items.map((item) => [`${kind} ${item.id}`, item] as const)]),
+          (before) => new Map([...before, ...items.map((item) => [keyOf(kind, item.id), item] as const)]),
         ),
-      ).catch(() => {
-        // The ids stay.
-      });
+      );
     }
-    return () => leaving.abort();
-  }, [wanted, advertiserId]);
+  }, [missing.flatMap(([kind, ids]) => (ids.length === 0 ? [] : [kind, ...ids])).join()]);
   const of = (kind: string) => (id: number) => {
-    const item = names.get(`${kind} ${id}`);
+    const item = names.get(keyOf(kind, id));
     return item === undefined ? String(id) : nameOf(item);
   };
-  const adName = (id: number) => names.get(`ads ${id}`)?.name ?? null;
+  const adName = (id: number) => names.get(keyOf('ads', id))?.name ?? null;
   return { advertiser: of('advertisers'), campaign: of('campaigns'), ad: of('ads'), adName };
 }
 
@@ -55,20 +62,17 @@ const nameOf = ({ id, name, advertiserName, campaignName }: Item) =>
 
 async function loadNames(
   kind: string,
-  advertiserId: number | null,
+  ids: readonly number[],
   signal: AbortSignal,
   add: (items: readonly Item[]) => void,
 ): Promise<void> {
-  let cursor: string | null = null;
-  const filter = kind === 'advertisers' ? {} : { advertiserId };
-  for (let page = 0; page < PAGES_MAX; page++) {
-    const loaded: Page = await get<Page>(
-      `/v1/${kind}`,
-      { all: true, limit: PAGE_ROWS, cursor, ...filter },
-      signal,
+  for (let start = 0; start < ids.length; start += IDS_MAX) {
+    const some = ids.slice(start, start + IDS_MAX);
+    const query = { all: true, limit: IDS_MAX, ids: some.join() };
+    const page = await get<{ readonly items: readonly Item[] }>(`/v1/${kind}`, query, signal).catch(
+      () => null,
     );
-    add(loaded.items);
-    cursor = loaded.nextCursor;
-    if (cursor === null) return;
+    // Without an answer, the ids stay.
+    if (page !== null) add(page.items);
   }
 }

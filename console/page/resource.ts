@@ -114,6 +114,8 @@ export type Pages<T> = {
   readonly items: readonly T[] | null;
   readonly error: Error | null;
   readonly isLoading: boolean;
+  /** How many pages were loaded; each can be empty. */
+  readonly loaded: number;
   /** Loads the next page; `null` if all pages are loaded. */
   readonly more: (() => void) | null;
   readonly reload: () => void;
@@ -146,6 +148,7 @@ export function usePages<T>(path: string, query: QueryValues = {}, everyMs?: num
     items,
     error,
     isLoading: first.isLoading,
+    loaded: first.data === null ? 0 : 1 + pages.length,
     more: cursor === null ? null : more,
     reload: first.reload,
   };

@@ -1,7 +1,14 @@
 import { advertiserTexts } from './texts/advertisers.ts';
 import { adTexts, campaignTexts } from './texts/campaigns.ts';
-import { chargeTexts, historyTexts, priceAboveTexts, statusChangeTexts } from './texts/changes.ts';
+import {
+  chargeTexts,
+  historyTexts,
+  nextDayTexts,
+  priceAboveTexts,
+  statusChangeTexts,
+} from './texts/changes.ts';
 import { clicks } from './texts/clicks.ts';
+import { credits } from './texts/credits.ts';
 import { live } from './texts/live.ts';
 import { operations } from './texts/operations.ts';
 import { reports } from './texts/reports.ts';
@@ -22,7 +29,7 @@ export const texts = {
     ads: 'Ad',
     reports: 'Reports',
     statements: 'Statements',
-    clicks: 'Click',
+    clicks: 'Clicks',
     operations: 'Operations',
     try: 'Try it',
     reference: 'API reference',
@@ -67,6 +74,7 @@ export const texts = {
     title: 'This did not work',
     retry: 'Try again',
     fields: 'Correct the marked fields.',
+    incomplete: 'This is half filled in. Complete it, or remove it.',
     stale:
       'This has changed since you opened it, so nothing was saved now. Read it again: what you have entered stays, the other fields get the new values.',
     lost: 'The console does not answer. It may have done this already, and the answer was lost. Try again: it is done once.',
@@ -126,6 +134,7 @@ export const texts = {
   live,
   try: tryTexts,
   clicks,
+  credits,
   operations,
   reports,
   statements,
@@ -149,6 +158,7 @@ export const texts = {
   statusChange: statusChangeTexts,
   charge: chargeTexts,
   priceAbove: priceAboveTexts,
+  nextDay: nextDayTexts,
   history: historyTexts,
 } as const;
 

@@ -1,6 +1,8 @@
 import type { Page } from 'playwright-core';
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
+import { clickLink } from '../support/clicks.ts';
+import { until } from '../support/until.ts';
 import { addAccount, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
@@ -55,6 +57,55 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await warning.waitFor({ state: 'detached' });
   });
 
+  it('says where a manager looks that its daily cap is reached, and when it goes on', async () => {
+    const { campaignId, advertiserId, adId, link } = await addAccount({
+      ...{ name: 'Full day', budget: '100.00', price: '0.50', campaignName: 'Full of today' },
+    });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { dailyCap: '0.75' } });
+    await clickLink(link);
+    const readUntil = async () =>
+      (await send('GET', `/v1/campaigns/${campaignId}`)).body.dailyCapReachedUntil;
+    await until('the click in the ledger', async () => (await readUntil()) !== null);
+    const at = new Intl.DateTimeFormat('en-US', {
+      ...{ dateStyle: 'medium', timeStyle: 'medium', timeZone: 'Europe/Berlin' },
+    }).format(new Date(await readUntil()));
+    const { dailyCapReached, goesOn } = texts.campaigns;
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    await page.locator('.page-head .tag', { hasText: dailyCapReached }).waitFor();
+    const note = page.locator('.note-box', { hasText: texts.nextDay.goesOn(at, 'Europe/Berlin') });
+    await note.waitFor();
+    expect(await note.getAttribute('class')).not.toMatch(/warn|bad/);
+    await page.goto(`/ads/${adId}`);
+    await note.waitFor();
+    for (const path of ['/campaigns?search=Full+of', `/advertisers/${advertiserId}`]) {
+      await page.goto(path);
+      const row = page.getByRole('row').filter({ hasText: 'Full of today' });
+      await row.locator('.tag', { hasText: dailyCapReached }).waitFor();
+      await row.getByText(goesOn(at, 'Europe/Berlin')).waitFor();
+    }
+    await page.goto('/');
+    const live = page.getByRole('region', { name: texts.live.dailyCaps.title, exact: true });
+    await live.getByRole('row').filter({ hasText: 'Full of today' }).filter({ hasText: at }).waitFor();
+  });
+
+  it('does not say that a campaign goes on whose budget is exhausted too', async () => {
+    const { campaignId, link } = await addAccount({
+      ...{ name: 'Last money', budget: '0.75', price: '0.50', campaignName: 'Last day' },
+    });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { dailyCap: '0.75' } });
+    await clickLink(link);
+    const read = async () => (await send('GET', `/v1/campaigns/${campaignId}`)).body;
+    await until('the click in the ledger', async () => (await read()).dailyCapReachedUntil !== null);
+    const page = await browser.open('/campaigns?search=Last+day');
+    const row = page.getByRole('row').filter({ hasText: 'Last day' });
+    await row.getByText(texts.campaigns.exhausted, { exact: true }).waitFor();
+    expect(await row.textContent()).not.toContain('goes on');
+    await page.goto('/');
+    const { title, exhausted } = texts.live.dailyCaps;
+    const live = page.getByRole('region', { name: title, exact: true }).getByRole('row');
+    await live.filter({ hasText: 'Last day' }).filter({ hasText: exhausted }).waitFor();
+  });
+
   it('says what is left of a day when less is left of the cap of all clicks', async () => {
     const { campaignId } = await addAccount({ name: 'Small cap', budget: '100.00', price: '0.50' });
     await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { cap: '10.00', dailyCap: '50.00' } });
@@ -78,6 +129,24 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await dialog.getByLabel(fields.pacing).selectOption('even');
     await dialog.getByRole('button', { name: texts.controls.save }).click();
     await dialog.getByText(fields.pacingWithoutCap(pacings.even)).waitFor();
+  });
+
+  it('saves nothing with a date that is half filled in', async () => {
+    const { campaignId } = await addAccount({ name: 'Half a date', budget: '10.00', price: '0.50' });
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    await page.getByText(charge.charging).waitFor();
+    await choose(page, texts.controls.edit);
+    const dialog = page.getByRole('dialog');
+    const lastDay = dialog.getByLabel(texts.campaigns.fields.lastDay);
+    // The month and the day.
+    await lastDay.pressSequentially('1231');
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await dialog.getByText(texts.errors.incomplete).waitFor();
+    await lastDay.fill('2099-12-31');
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await dialog.waitFor({ state: 'detached' });
+    const { body } = await send('GET', `/v1/campaigns/${campaignId}`);
+    expect(body).toMatchObject({ endsAt: expect.stringMatching(/^2100-01-01|^2099-12-31/) });
   });
 
   it('and its ads are named in the history of its advertiser', async () => {

@@ -91,6 +91,19 @@ describe.skipIf(skipped)('dead letters', () => {
     await page.reload();
     const row = page.locator('tbody tr').filter({ hasText: click.clickId });
     await row.getByText(String(texts.reasons.unknown_ad)).waitFor();
+    await row.getByText(texts.ads.id(adId)).waitFor();
+    await row.getByText('Redriven', { exact: true }).waitFor();
+    await page.setViewportSize({ width: 1360, height: 900 });
+    const tops = await row
+      .getByRole('button')
+      .evaluateAll((buttons) => buttons.map((button) => button.getBoundingClientRect().top));
+    expect(new Set(tops).size, 'buttons in one line').toBe(1);
+    expect(await row.locator(`a[href="/ads/${adId}"]`).count()).toBe(0);
+    // A phone does not show the column.
+    await row.getByRole('button', { name: deadLetters.look }).click();
+    await dialogOf(page).getByText(texts.ads.id(adId)).waitFor();
+    await page.keyboard.press('Escape');
+    await dialogOf(page).waitFor({ state: 'detached' });
     // The next ad gets the id of the click.
     await query("select setval(pg_get_serial_sequence('ad', 'id'), $1)", [adId - 1]);
     const made = await post('/v1/ads', { campaignId, price: '1.00', urlTemplate: destination() });
@@ -122,9 +135,13 @@ describe.skipIf(skipped)('a webhook', () => {
     const row = page.getByRole('row').filter({ hasText: 'https://example.com/by-name' });
     await row.getByText('Of a webhook').waitFor();
     const { items } = (await send('GET', '/v1/webhooks')).body;
-    expect(items.find(({ url }: { url: string }) => url.endsWith('/by-name'))).toMatchObject({
-      advertiserId,
-    });
+    const webhook = items.find(({ url }: { url: string }) => url.endsWith('/by-name'));
+    expect(webhook).toMatchObject({ advertiserId, advertiserName: 'Of a webhook' });
+    await post(`/v1/webhooks/${webhook.id}/test`, {});
+    await page.goto(`/operations/webhooks/${webhook.id}`);
+    const deliveries = page.getByRole('region', { name: webhooks.deliveries });
+    await deliveries.locator(`a[href="/advertisers/${advertiserId}"]`, { hasText: 'Of a webhook' }).waitFor();
+    expect((await send('DELETE', `/v1/webhooks/${webhook.id}`)).status).toBeLessThan(300);
   });
 
   it('can have a private address if the console may send to one', async () => {
@@ -179,5 +196,40 @@ describe.skipIf(skipped)('an API key', () => {
     await other.getByLabel(texts.login.key, { exact: true }).waitFor();
     await other.reload();
     await other.getByLabel(texts.login.key, { exact: true }).waitFor();
+  });
+});
+
+describe.skipIf(skipped)('the audit log', () => {
+  const browser = testBrowser();
+
+  it('names campaigns, ads and advertisers beside their ids', async () => {
+    const account = await addAccount({
+      ...{ name: 'Of the log', budget: '1.00', price: '0.10' },
+      ...{ campaignName: 'Autumn', adName: 'Tower' },
+    });
+    const { advertiserId, campaignId, adId } = account;
+    await post('/v1/keys', { name: 'Key', role: 'viewer', advertiserIds: [advertiserId] });
+    const page = await browser.open('/operations/audit?action=campaign.create');
+    await page.locator(`a[href="/campaigns/${campaignId}"]`, { hasText: `${campaignId} Autumn` }).waitFor();
+    await page.goto('/operations/audit?action=ad.create');
+    await page.locator(`a[href="/ads/${adId}"]`, { hasText: `${adId} Tower` }).waitFor();
+    await page.locator('li').getByText(`${campaignId} Autumn`).first().waitFor();
+    await page.goto('/operations/audit?action=api_key.create');
+    await page.locator('li').getByText(`${advertiserId} Of the log`).waitFor();
+  });
+
+  it('names a campaign that is behind thousands of others', async () => {
+    const { campaignId } = await addAccount({
+      ...{ name: 'Late', budget: '1.00', price: '0.10', campaignName: 'Behind' },
+    });
+    const page = await browser.open('/');
+    // The first pages of all campaigns have others.
+    await page.route(/\/v1\/campaigns\?/, (route) =>
+      new URL(route.request().url()).searchParams.has('ids')
+        ? route.continue()
+        : route.fulfill({ json: { items: [], nextCursor: 'Mg' } }),
+    );
+    await page.goto('/operations/audit?action=campaign.create');
+    await page.locator(`a[href="/campaigns/${campaignId}"]`, { hasText: `${campaignId} Behind` }).waitFor();
   });
 });

@@ -1,7 +1,9 @@
 import type { Locator, Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
-import { addAccount, send } from './api.ts';
+import { clickLink } from '../support/clicks.ts';
+import { until } from '../support/until.ts';
+import { addAccount, post, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const WIDTH = 390;
@@ -36,6 +38,40 @@ describe.skipIf(skipped)('on a phone', () => {
     await expectInSight(region(page, texts.statements.entries).getByText('123.00'));
     await page.goto('/advertisers');
     await expectInSight(page.getByRole('row').filter({ hasText: account.name }).getByText('123.00'));
+  });
+
+  it('webhooks, events, reports and statements show what stands in their last column', async () => {
+    const account = await addAccount({
+      name: 'Narrow',
+      budget: '0.50',
+      price: '0.50',
+      adName: 'Wide banner',
+    });
+    const url = 'https://example.com/a/receiver/with/a/long/path?and=a-token-that-is-long-too';
+    const { id: webhookId } = await post('/v1/webhooks', { url, advertiserId: account.advertiserId });
+    const { clickId } = await clickLink(account.link);
+    await until(
+      'the click in the ledger',
+      async () => (await send('GET', `/v1/clicks/${clickId}`)).body.outcome === 'charged',
+    );
+    const { webhooks, webhookEvents } = texts.operations;
+    const page = await browser.open('/operations/webhooks', { viewport });
+    const events = region(page, webhookEvents.title).getByRole('row').filter({ hasText: account.name });
+    await expectInSight(events.getByRole('button', { name: webhookEvents.look }));
+    await expectInSight(
+      region(page, webhooks.title).getByRole('row').filter({ hasText: url }).locator('.tag').last(),
+    );
+    await page.goto(`/operations/webhooks/${webhookId}`);
+    await region(page, webhooks.deliveries).waitFor();
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(WIDTH);
+    await page.goto(`/reports?advertiser=${account.advertiserId}&by=ad&and=outcome`);
+    const report = region(page, texts.reports.table).getByRole('row');
+    await expectInSight(report.filter({ hasText: 'Wide banner' }).getByText('0.50').last());
+    await expectInSight(report.filter({ hasText: texts.reports.total }).getByText('0.50').last());
+    await page.goto(`/statements?advertiser=${account.advertiserId}`);
+    const charges = region(page, texts.statements.charges).getByRole('row');
+    await expectInSight(charges.filter({ hasText: 'Wide banner' }).getByText('0.50'));
+    await send('DELETE', `/v1/webhooks/${webhookId}`);
   });
 
   it('the tab that is open is in sight', async () => {

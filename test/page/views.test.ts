@@ -1,14 +1,10 @@
-import { join } from 'node:path';
-import axe, { type AxeResults } from 'axe-core';
-import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { until } from '../support/until.ts';
 import { addAccount, addKey, post, send, type TestAccount } from './api.ts';
-import { pageRun, skipped, testBrowser } from './browser.ts';
-
-const PHONE = { width: 390, height: 844 };
+import { skipped, testBrowser } from './browser.ts';
+import { checkLooks, settle } from './looks.ts';
 
 /** Name of a view in its screenshots, and its path. */
 type View = { readonly name: string; readonly path: () => string };
@@ -41,43 +37,6 @@ const VIEWS: readonly View[] = [
   { name: 'try', path: () => '/try' },
   { name: 'no-such-page', path: () => '/advertisers/999999' },
 ];
-
-/** Waits until a view has loaded and its numbers are live. */
-async function settle(page: Page): Promise<void> {
-  await page.getByRole('heading', { level: 1 }).waitFor();
-  await page.locator('[data-connection=live]').waitFor();
-  await expect.poll(() => page.locator('.skeleton').count()).toBe(0);
-}
-
-/** What axe finds that is serious or critical. `rules`: those to check; all by default. */
-async function seriousFaults(page: Page, ...rules: readonly string[]): Promise<readonly string[]> {
-  await page.evaluate(axe.source);
-  const only = rules.length > 0 ? { runOnly: rules } : {};
-  const options = JSON.stringify({ ...only, resultTypes: ['violations'] });
-  const { violations } = await page.evaluate<AxeResults>(`axe.run(document, ${options})`);
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ target, any }) => `${id}: ${target} ${any[0]?.message ?? ''}`));
-}
-
-const isWiderThanItsWindow = (page: Page) =>
-  page.evaluate<boolean>('document.documentElement.scrollWidth > window.innerWidth');
-
-const save = (page: Page, name: string, look: string) =>
-  page.screenshot({ path: join(pageRun().screenshotFolder, `${name}-${look}.png`) });
-
-/** Checks a view in light, in dark, and on a phone, with a picture of each. */
-async function checkLooks(page: Page, name: string): Promise<void> {
-  await save(page, name, 'light');
-  expect.soft(await seriousFaults(page), 'axe, light').toEqual([]);
-  await page.emulateMedia({ colorScheme: 'dark' });
-  await save(page, name, 'dark');
-  expect.soft(await seriousFaults(page, 'color-contrast'), 'axe, dark').toEqual([]);
-  await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize(PHONE);
-  await save(page, name, 'phone');
-  expect.soft(await isWiderThanItsWindow(page), 'wider than a phone').toBe(false);
-}
 
 describe.skipIf(skipped)('each view', () => {
   const browser = testBrowser();

@@ -34,6 +34,10 @@ export const campaignTexts = {
   pacings: PACINGS,
   ahead: 'Ahead of plan',
   onPlan: 'On plan',
+  dailyCapReached: 'Daily cap reached',
+  goesOn: (time: string, zone: string) => `goes on at ${time}, ${zone}`,
+  exhausted: 'budget or cap exhausted',
+  endsBefore: 'the campaign ends today',
   create: {
     action: 'New campaign',
     title: (advertiser: string) => `New campaign of ${advertiser}`,
@@ -111,6 +115,12 @@ export const adTexts = {
   /** The name of an ad with its id, which tells ads of the same name apart; or its id alone. */
   name: (id: number, name: string | null) => (name === null ? `Ad ${id}` : `${name} (ad ${id})`),
   id: (id: number) => `Ad ${id}`,
+  picker: {
+    unknown: (text: string) => `No ad has “${text}” in its name.`,
+    several: (text: string, names: string) =>
+      `Several ads have “${text}” in their name: ${names}. Choose one from the list, or enter its number.`,
+    unchanged: 'The view stays as it was.',
+  },
   columns: {
     ad: 'Ad',
     campaign: 'Campaign',

@@ -55,12 +55,11 @@ export const chargeTexts = {
   budget: 'Clicks redirect and are not charged: the budget is exhausted. A top-up ends this at once.',
   cap: 'Clicks redirect and are not charged: the cap of the campaign is reached. A higher cap ends this.',
   pace: 'Visitors go to the fallback URL without a charge while the campaign is ahead of its plan.',
-  daily_cap:
-    'Clicks redirect and are not charged: the daily cap is reached. The next day begins at midnight.',
+  daily_cap: 'Clicks redirect and are not charged: the daily cap is reached.',
 } as const;
 
 const priceAbove = (limit: string, end: string) => (price: string, amount: string) =>
-  `Clicks redirect and are not charged: the price ${price} is above ${limit}${amount}. ${end}`;
+  `Clicks redirect and are not charged: the price ${price} is above ${limit}${amount}. ${end}`.trimEnd();
 
 /** The same where a click costs more than a limit, with the price and the limit. */
 export const priceAboveTexts = {
@@ -68,7 +67,13 @@ export const priceAboveTexts = {
   price_above_daily_cap: priceAbove('the daily cap of ', 'A higher daily cap or a lower price ends this.'),
   price_above_budget_left: priceAbove('what is left of the budget, ', 'A top-up ends this at once.'),
   price_above_cap_left: priceAbove('what is left of the cap of the campaign, ', 'A higher cap ends this.'),
-  price_above_day_left: priceAbove('what is left of the daily cap, ', 'The next day begins at midnight.'),
+  price_above_day_left: priceAbove('what is left of the daily cap, ', ''),
+} as const;
+
+/** What follows a reached daily cap, after the sentences above. */
+export const nextDayTexts = {
+  goesOn: (time: string, zone: string) => `The campaign goes on at ${time}, ${zone}.`,
+  ends: 'The campaign ends before the next day.',
 } as const;
 
 /** Texts of the history of changes. */

@@ -61,6 +61,15 @@ export const live = {
     empty: 'No advertiser has a budget yet.',
     emptyLead: 'Create an advertiser and top up its budget.',
   },
+  dailyCaps: {
+    title: 'Daily caps reached',
+    note: 'These campaigns have spent what a day may cost. They go on by themselves at the time shown.',
+    campaign: 'Campaign',
+    cap: 'Daily cap',
+    goesOn: 'Goes on',
+    ends: 'Ends today',
+    exhausted: 'Budget or cap exhausted',
+  },
   reasons: {
     title: 'Not charged',
     since: (time: string) => `Since ${time}`,

@@ -22,6 +22,7 @@ export const operations = {
       warning: 'Ready, with warnings',
       not_ready: 'Not ready',
       no_answer: 'Does not answer',
+      unknown: 'Not known: the database takes no reports',
     } as Readonly<Record<string, string>>,
     components: { 'ad-server': 'Ad server', processor: 'Processor', console: 'Console' } as Readonly<
       Record<string, string>
@@ -35,8 +36,8 @@ export const operations = {
     p99: (duration: string) => `p99 ${duration}`,
     toLedger: (duration: string) => `p99 ${duration} from click to ledger`,
     requests: (rate: string) => `${rate} requests/s`,
-    blocked: 'cannot settle clicks',
-    unknownDoing: 'unknown since it does not answer',
+    blocked: 'cannot settle all clicks',
+    unknownDoing: 'unknown without its reports',
     empty: 'No part has reported.',
     emptyLead: 'Ad servers, processors and consoles report every 2 s. Functions do not report.',
   },
@@ -95,6 +96,8 @@ export const operations = {
     emptyLead: 'A record that cannot be charged is kept here with its reason.',
     settled: 'Rejected',
     reason: 'Reason',
+    ad: 'Ad',
+    unknownAdvertiser: (id: number) => `Advertiser ${id}`,
     click: 'Click',
     look: 'Show',
     redrive: 'Redrive',
@@ -111,7 +114,7 @@ export const operations = {
   webhookEvents: {
     title: 'Latest events',
     note: 'What webhooks are told; also events that no webhook is told of',
-    look: 'Look',
+    look: 'Show',
     empty: 'No events yet.',
     emptyLead:
       'An event is noted when a budget is low or exhausted, a cap is reached, or a campaign starts or ends.',
@@ -142,11 +145,10 @@ export const operations = {
     advertiserHint: 'All advertisers',
     noAttempts: 'No attempt yet.',
     advertiser: 'Advertiser',
-    ofAdvertiser: (id: number) => `advertiser ${id}`,
     everything: 'all',
     state: 'Receiver',
     ok: 'No failures',
-    failing: 'Fails since',
+    failing: (duration: string) => `Failing for ${duration}`,
     retryAt: 'next attempt',
     secret: 'Secret',
     secretLead:

@@ -120,7 +120,8 @@ function optionsOf(
       {
         ...{ ...axis, grid: { show: false }, space: LABEL_PX, size: 28 },
         // uPlot can ask for times that are none while there are no data.
-        values: (_, times) => times.map((time) => (Number.isFinite(time) ? formatTime(time) : '')),
+        values: (plot, times) =>
+          times.map((time) => (Number.isFinite(time) ? whole(plot, time, formatTime(time), axis.font) : '')),
         ...(kind === 'bars' && {
           splits: (plot: uPlot) => thinOut(latest.current.times, plot.width / LABEL_PX),
         }),
@@ -145,6 +146,17 @@ function optionsOf(
       ready: [() => showLegend(latest.current, legend.current, null)],
     },
   };
+}
+
+/** The label of a time; '' if it would be cut off at the right edge. */
+function whole(plot: uPlot, time: number, label: string, font: string): string {
+  // uPlot relies on its font to stay.
+  const before = plot.ctx.font;
+  plot.ctx.font = font;
+  const { width } = plot.ctx.measureText(label);
+  plot.ctx.font = before;
+  const right = plot.valToPos(time, 'x') + width / 2;
+  return right <= plot.width - plot.bbox.left / uPlot.pxRatio ? label : '';
 }
 
 /** At most `count` of the times, evenly spaced. */

@@ -5,10 +5,17 @@ import { texts } from '../texts.ts';
 import { Button } from './button.tsx';
 import { ErrorBox } from './state.tsx';
 
-/** What is wrong with single fields, by name. `known` has the names of the fields of the form, which show it themselves. */
-type FieldProblems = { readonly byName: ReadonlyMap<string, string>; readonly known: Set<string> };
+/**
+ * What is wrong with single fields: as the API said, by name, and the ids of the inputs that are half filled in. `known` has the names of the fields
+ * of the form, which show it themselves.
+ */
+type FieldProblems = {
+  readonly byName: ReadonlyMap<string, string>;
+  readonly incomplete: ReadonlySet<string>;
+  readonly known: Set<string>;
+};
 
-const Problems = createContext<FieldProblems>({ byName: new Map(), known: new Set() });
+const Problems = createContext<FieldProblems>({ byName: new Map(), incomplete: new Set(), known: new Set() });
 
 const nameOf = (pointer: string): string => pointer.split('/')[1] ?? '';
 
@@ -20,6 +27,8 @@ type FormProps = {
   /** What the button says: the action. */
   readonly submit: string;
   readonly onCancel?: () => void;
+  /** What the button of `onCancel` says. */
+  readonly cancel?: string;
   readonly isDangerous?: boolean;
   /** Whether the button stands beside the fields. */
   readonly isRow?: boolean;
@@ -28,11 +37,21 @@ type FormProps = {
 
 /** A form: sends once, however often the button is pressed. When that fails, it keeps what was entered and goes to the first wrong field. */
 export function Form(props: FormProps) {
-  const { onSubmit, readAgain, submit, onCancel, isDangerous = false, isRow = false, children } = props;
+  const {
+    onSubmit,
+    readAgain,
+    submit,
+    onCancel,
+    cancel = texts.controls.cancel,
+    isDangerous = false,
+    isRow = false,
+    children,
+  } = props;
   const element = useRef<HTMLFormElement>(null);
   const isBusy = useRef(false);
   const [isWorking, setWorking] = useState(false);
   const [error, setError] = useState<Error | null>(null);
+  const [incomplete, setIncomplete] = useState<ReadonlySet<string>>(new Set());
   const attempts = useRef<Attempts>(new Map());
   const known = useRef(new Set<string>());
   const run = async (work: () => Promise<unknown>) => {
@@ -54,12 +73,15 @@ export function Form(props: FormProps) {
   }, [error]);
   const send = (event: Event) => {
     event.preventDefault();
-    void run(() => onSubmit(attempts.current));
+    const inputs = incompleteInputs(element.current);
+    setIncomplete(new Set(inputs.map(({ id }) => id)));
+    inputs[0]?.focus();
+    if (inputs.length === 0) void run(() => onSubmit(attempts.current));
   };
   const isStale = error instanceof ApiError && error.code === 'stale_etag';
   const fields = error instanceof ApiError ? error.fields : [];
   const byName = new Map(fields.map(({ pointer, detail }) => [nameOf(pointer), detail]));
-  const problems: FieldProblems = { byName, known: known.current };
+  const problems: FieldProblems = { byName, incomplete, known: known.current };
   return (
     <form ref={element} class={isRow ? 'form in-row' : 'form'} noValidate onSubmit={send}>
       <Problems.Provider value={problems}>{children}</Problems.Provider>
@@ -71,13 +93,18 @@ export function Form(props: FormProps) {
         />
       )}
       <div class="actions">
-        {onCancel && <Button onClick={onCancel}>{texts.controls.cancel}</Button>}
+        {onCancel && <Button onClick={onCancel}>{cancel}</Button>}
         <Button type="submit" look={isDangerous ? 'danger' : 'primary'} isBusy={isWorking}>
           {submit}
         </Button>
       </div>
     </form>
   );
+}
+
+/** The inputs that are half filled in, such as a date without its year: their value is empty, as if nothing had been entered. */
+function incompleteInputs(form: HTMLFormElement | null): HTMLInputElement[] {
+  return [...(form?.querySelectorAll('input') ?? [])].filter(({ validity }) => validity.badInput);
 }
 
 /** The error of a form, without what its fields show. */
@@ -118,8 +145,8 @@ type FieldOfControl = FieldProps & {
 export function Field(props: FieldOfControl) {
   const { label, name, hint, warning, isOptional = false, children } = props;
   const id = useId();
-  const { byName, known } = useContext(Problems);
-  const wrong = byName.get(name ?? '') ?? props.wrong;
+  const { byName, incomplete, known } = useContext(Problems);
+  const wrong = incomplete.has(id) ? texts.errors.incomplete : (byName.get(name ?? '') ?? props.wrong);
   if (name !== undefined) known.add(name);
   const about = `${id}-about`;
   return (

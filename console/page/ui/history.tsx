@@ -1,7 +1,7 @@
 import type { QueryValues } from '../api.ts';
 import type { AuditEntry } from '../entities.ts';
 import { formatTime } from '../format.ts';
-import { type Names, useNames } from '../names.ts';
+import { type NamedIds, type Names, useNames } from '../names.ts';
 import { usePages, useReload } from '../resource.ts';
 import { can } from '../session.ts';
 import { texts } from '../texts.ts';
@@ -27,10 +27,11 @@ type HistoryProps = {
 export function History({ query, zone, version, span }: HistoryProps) {
   const { items, error, more, reload } = usePages<AuditEntry>('/v1/audit', { limit: 20, ...query });
   useReload(reload, version);
-  const names = useNames(
-    [...(can('campaigns.read') ? ['campaigns' as const] : []), ...(can('ads.read') ? ['ads' as const] : [])],
-    query.advertiserId,
-  );
+  const { campaigns, ads } = namedIn(items ?? []);
+  const names = useNames({
+    ...(can('campaigns.read') && { campaigns }),
+    ...(can('ads.read') && { ads }),
+  });
   return (
     <Panel title={words.title} note={texts.units.zone(zone)} {...(span && { span })}>
       {error && <ErrorBox error={error} retry={reload} />}
@@ -59,6 +60,25 @@ const LINKS: Readonly<Record<string, string>> = {
   ...{ campaign: '/campaigns', ad: '/ads', webhook: '/operations/webhooks' },
   dead_letter: '/operations/dead-letters',
 };
+
+/** The ids in some changes whose names are shown. */
+export function namedIn(entries: readonly AuditEntry[]): Required<NamedIds> {
+  const ids = { advertisers: [] as unknown[], campaigns: [] as unknown[], ads: [] as unknown[] };
+  for (const { action, subject, advertiserId, before, after } of entries) {
+    const [kind] = action.split('.');
+    if (kind === 'campaign') ids.campaigns.push(subject);
+    if (kind === 'ad') ids.ads.push(subject);
+    ids.advertisers.push(advertiserId);
+    for (const values of [before, after]) {
+      ids.campaigns.push(values?.campaignId);
+      ids.advertisers.push(values?.advertiserId, ...[values?.advertiserIds].flat());
+    }
+  }
+  // Others, such as `null`, are no ids.
+  const known = (found: readonly unknown[]) =>
+    found.map(Number).filter((id) => Number.isInteger(id) && id > 0);
+  return { advertisers: known(ids.advertisers), campaigns: known(ids.campaigns), ads: known(ids.ads) };
+}
 
 type ChangeProps = {
   readonly entry: AuditEntry;
@@ -109,14 +129,14 @@ export function Change({ entry, zone, names }: ChangeProps) {
 
 /** The id of a subject, with its name if it is a campaign or an ad. */
 function subjectOf(kind: string, id: string, names: Names | undefined): string {
-  if (kind === 'campaign') return campaignOf(id, names);
+  if (kind === 'campaign') return named(id, names?.campaign);
   const name = kind === 'ad' ? names?.adName(Number(id)) : null;
   return name ? `${id} ${name}` : id;
 }
 
-/** The id of a campaign with its name: `4 Spring`. */
-function campaignOf(id: string, names: Names | undefined): string {
-  const name = names?.campaign(Number(id)) ?? id;
+/** The id of a campaign or an advertiser with its name, if that is known: `4 Spring`. */
+function named(id: string, nameOf: ((id: number) => string) | undefined): string {
+  const name = nameOf?.(Number(id)) ?? id;
   return name === id ? id : `${id} ${name}`;
 }
 
@@ -151,7 +171,16 @@ function Value({ name, value, zone, currency, names }: ValueProps) {
   if (name === 'eventTypes' && Array.isArray(value) && value.length === 0) return <>{words.allEvents}</>;
   if (value === null || value === undefined || (Array.isArray(value) && value.length === 0))
     return <>{words.noValue}</>;
-  if (name === 'campaignId') return <>{campaignOf(String(value), names)}</>;
+  if (name === 'campaignId') return <>{named(String(value), names?.campaign)}</>;
+  if (name === 'advertiserId' || name === 'advertiserIds')
+    return (
+      <>
+        {[value]
+          .flat()
+          .map((id) => named(String(id), names?.advertiser))
+          .join(', ')}
+      </>
+    );
   if (typeof value === 'boolean') return <>{value ? words.yes : words.no}</>;
   if (typeof value === 'string' && AMOUNTS.has(name) && currency !== null)
     return <Amount value={value} currency={currency} />;

@@ -1,11 +1,8 @@
-import { useEffect, useState } from 'preact/hooks';
 import type { QueryValues } from '../api.ts';
 import { query, setQuery } from '../router.ts';
 import { texts } from '../texts.ts';
-import { SelectField, TextField } from './form.tsx';
-
-/** Wait after the last key before a list is searched, in ms. */
-const TYPING_MS = 250;
+import { SelectField } from './form.tsx';
+import { QueryField } from './query-field.tsx';
 
 const STATUSES = ['', 'active', 'paused', 'archived', 'all'] as const;
 
@@ -16,7 +13,7 @@ export function ListFilters() {
   const labels: Readonly<Record<string, string>> = { '': words.current, all: words.all, ...texts.status };
   return (
     <search class="filters">
-      <SearchField />
+      <QueryField name="search" label={texts.controls.search} />
       <SelectField
         label={words.status}
         value={STATUSES.find((one) => one === status) ?? ''}
@@ -25,18 +22,6 @@ export function ListFilters() {
       />
     </search>
   );
-}
-
-function SearchField() {
-  const wanted = query.value.get('search') ?? '';
-  const [text, setText] = useState(wanted);
-  useEffect(() => {
-    const timer = setTimeout(() => setQuery({ search: text }), TYPING_MS);
-    return () => clearTimeout(timer);
-  }, [text]);
-  // The address changes by itself too: the filters are cleared, or the browser goes back.
-  useEffect(() => setText(wanted), [wanted]);
-  return <TextField label={texts.controls.search} type="search" value={text} onChange={setText} />;
 }
 
 /** The filters of the address as the API takes them. */

@@ -59,7 +59,7 @@ export function Table<T>({ label, columns, rows, keyOf, isStacked = false }: Tab
           <tfoot>
             <tr>
               {columns.map((column) => (
-                <td key={column.label} class={classOf(column)}>
+                <td key={column.label} class={classOf(column)} data-label={column.label}>
                   {column.foot}
                 </td>
               ))}

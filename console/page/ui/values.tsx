@@ -72,7 +72,8 @@ type MeterProps = {
   /** 0–1. */
   readonly share: number;
   readonly label: string;
-  readonly tone?: 'low' | 'empty' | undefined;
+  /** `low` and `empty`: of what should not run out. `full`: of what may be used up, such as the cap of a day. */
+  readonly tone?: 'low' | 'empty' | 'full' | undefined;
   /** Where a line marks a plan, 0–1. */
   readonly mark?: number | undefined;
 };
@@ -92,6 +93,33 @@ export function Meter({ share, label, tone, mark }: MeterProps) {
     >
       <div class="fades" style={{ width: `${percent}%` }} />
       {mark !== undefined && <span class="mark" style={{ left: `${percentOf(mark)}%` }} />}
+    </div>
+  );
+}
+
+type ProgressProps = {
+  /** 0–1. */
+  readonly share: number;
+  readonly label: string;
+  /** The same in words. */
+  readonly text: string;
+};
+
+/** A bar that shows how far something is. */
+export function Progress({ share, label, text }: ProgressProps) {
+  const percent = percentOf(share);
+  return (
+    // Browsers draw <progress> in their own colours.
+    <div
+      class="meter"
+      role="progressbar"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round(percent)}
+      aria-valuetext={text}
+    >
+      <div class="fades" style={{ width: `${percent}%` }} />
     </div>
   );
 }

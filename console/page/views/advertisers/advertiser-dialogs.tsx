@@ -2,11 +2,19 @@ import type { Advertiser } from '../../entities.ts';
 import { go } from '../../router.ts';
 import { StatusChange, type StatusTarget } from '../../ui/status-change.tsx';
 import { NewCampaign } from '../campaigns/campaign-form.tsx';
+import { CreditClicks } from '../credits/credit-clicks.tsx';
 import { EditAdvertiser } from './advertiser-forms.tsx';
 import { BudgetChange } from './budget-forms.tsx';
 import { CreditClick } from './credit-click.tsx';
 
-export type AdvertiserDialog = 'top_up' | 'adjust' | 'credit' | 'edit' | 'campaign' | StatusTarget;
+export type AdvertiserDialog =
+  | 'top_up'
+  | 'adjust'
+  | 'credit'
+  | 'credits'
+  | 'edit'
+  | 'campaign'
+  | StatusTarget;
 
 type DialogsProps = {
   readonly advertiser: Advertiser;
@@ -23,6 +31,7 @@ export function AdvertiserDialogs({ advertiser, etag, dialog, onDone, onClose }:
   if (dialog === 'top_up') return <BudgetChange kind="top_up" {...common} />;
   if (dialog === 'adjust') return <BudgetChange kind="adjustment" {...common} />;
   if (dialog === 'credit') return <CreditClick {...common} />;
+  if (dialog === 'credits') return <CreditClicks {...common} />;
   if (dialog === 'edit') return <EditAdvertiser {...common} etag={etag} />;
   if (dialog === 'campaign')
     return <NewCampaign {...common} onDone={(made) => go(`/campaigns/${made.id}`)} />;

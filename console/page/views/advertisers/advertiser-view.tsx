@@ -139,6 +139,7 @@ function Actions({ status, open }: ActionsProps) {
           canUpdate && { label: texts.controls.edit, onClick: () => open('edit') },
           canPay && { label: words.adjust.action, onClick: () => open('adjust') },
           can('clicks.credit') && { label: words.credit.action, onClick: () => open('credit') },
+          can('clicks.credit') && { label: texts.credits.action, onClick: () => open('credits') },
           ...statusTargets(status).map(
             (target) =>
               canUpdate && {

@@ -90,7 +90,7 @@ function OneAd({ ad, campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ status, open }} />}
     >
       <div class="stack">
-        <ChargeNote charge={charge} currency={advertiser.currency} />
+        <ChargeNote charge={charge} currency={advertiser.currency} campaign={campaign} />
         {can('reports.read') && <AdSpend ad={ad} zone={advertiser.timeZone} />}
         <div class="grid">
           <LinksPanel ad={ad} />

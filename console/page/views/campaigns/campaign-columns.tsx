@@ -1,7 +1,8 @@
 import { shareOf } from '../../amounts.ts';
 import { phaseOf } from '../../charge-state.ts';
+import { dailyCapReachedUntil, goesOnAt } from '../../daily-cap.ts';
 import type { Campaign } from '../../entities.ts';
-import { formatAmount, formatDay } from '../../format.ts';
+import { formatAmount, formatDay, formatTime } from '../../format.ts';
 import { texts } from '../../texts.ts';
 import { clock } from '../../ui/clock.ts';
 import type { Column } from '../../ui/table.tsx';
@@ -16,10 +17,12 @@ type CapProps = {
   readonly currency: string;
   readonly label: string;
   readonly mark?: number | undefined;
+  /** How a cap is shown that is spent. */
+  readonly spentTone: 'empty' | 'full';
 };
 
 /** What is spent of a cap: two amounts and a bar. */
-function CapCell({ spent, cap, currency, label, mark }: CapProps) {
+function CapCell({ spent, cap, currency, label, mark, spentTone }: CapProps) {
   if (cap === null) return <span class="soft">{words.noCap}</span>;
   const share = shareOf(spent ?? '0', cap);
   return (
@@ -28,15 +31,27 @@ function CapCell({ spent, cap, currency, label, mark }: CapProps) {
         {formatAmount(spent ?? '0.00', currency)} <span class="soft">/</span>{' '}
         <Amount value={cap} currency={currency} />
       </span>
-      <Meter {...{ share, label, mark }} tone={share >= 1 ? 'empty' : undefined} />
+      <Meter {...{ share, label, mark }} tone={share >= 1 ? spentTone : undefined} />
     </div>
   );
 }
 
-/** The phase of a campaign, unless it runs. */
+/** The phase of a campaign, unless it runs; then, whether its daily cap is reached. */
 export function PhaseTag({ campaign }: { readonly campaign: Campaign }) {
   const phase = phaseOf(campaign, clock.value);
+  if (dailyCapReachedUntil(campaign, clock.value) !== null)
+    return <span class="tag">{words.dailyCapReached}</span>;
   return phase === 'running' ? null : <span class="tag">{words.phases[phase]}</span>;
+}
+
+/** When a campaign goes on whose daily cap is reached, or why it does not; nothing if the daily cap is not reached. */
+function GoesOn({ campaign }: { readonly campaign: Campaign }) {
+  const { timeZone } = campaign;
+  const until = dailyCapReachedUntil(campaign, clock.value);
+  if (until === null) return null;
+  const at = goesOnAt(campaign, until);
+  const next = at === null ? words.endsBefore : words.goesOn(formatTime(at, timeZone), timeZone);
+  return <span class="sub goes-on">{campaign.exhausted ? words.exhausted : next}</span>;
 }
 
 /** The days of a campaign, in the time zone of its advertiser. */
@@ -84,17 +99,22 @@ export function campaignColumns(hasAdvertiser: boolean): readonly Column<Campaig
       label: words.columns.total,
       isNumber: true,
       cell: ({ cap, spent, currency }) => (
-        <CapCell {...{ spent, cap, currency }} label={words.spend.meterTotal} />
+        <CapCell {...{ spent, cap, currency }} label={words.spend.meterTotal} spentTone="empty" />
       ),
     },
     {
       label: words.columns.today,
       isNumber: true,
-      cell: ({ dailyCap, spentToday, currency, pace }) => (
-        <CapCell
-          {...{ spent: spentToday, cap: dailyCap, currency, mark: pace?.planned }}
-          label={words.spend.meterToday}
-        />
+      cell: (campaign) => (
+        <>
+          <CapCell
+            {...{ spent: campaign.spentToday, cap: campaign.dailyCap, currency: campaign.currency }}
+            mark={campaign.pace?.planned}
+            label={words.spend.meterToday}
+            spentTone="full"
+          />
+          <GoesOn campaign={campaign} />
+        </>
       ),
     },
     {

@@ -111,7 +111,7 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ campaign, open, canAdd }} />}
     >
       <div class="stack">
-        <ChargeNote charge={charge} currency={advertiser.currency} />
+        <ChargeNote charge={charge} currency={advertiser.currency} campaign={campaign} />
         <div class="grid">
           <SpendPanel campaign={campaign} />
           <CampaignSettings campaign={campaign} />

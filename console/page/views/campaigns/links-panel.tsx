@@ -31,7 +31,7 @@ export function LinksPanel({ ad }: { readonly ad: Ad }) {
   const isEvergreen = values.kind === 'evergreen';
   const submit = async (attempts: Attempts) => {
     const { links } = await post<{ links: readonly string[] }>('/v1/links', bodyOf(ad.id, values), attempts);
-    setMade({ adId: ad.id, isEvergreen, publisher: values.publisher || null, links });
+    setMade({ adId: ad.id, adName: ad.name, isEvergreen, publisher: values.publisher || null, links });
     notify(words.done(formatCount(links.length)));
   };
   if (!can('links.create'))

@@ -18,12 +18,14 @@ export function SpendPanel({ campaign }: { readonly campaign: Campaign }) {
           of={words.totalOf}
           none={words.noCap}
           meter={words.meterTotal}
+          spentTone="empty"
         />
         <CapBar
           {...{ label: words.today, spent: spentToday, cap: dailyCap, currency }}
           of={words.todayOf}
           none={words.noDailyCap}
           meter={words.meterToday}
+          spentTone="full"
           mark={pace?.planned}
           most={cap === null ? null : restOf(cap, spent ?? '0')}
         />
@@ -53,12 +55,14 @@ type CapBarProps = {
   readonly none: string;
   readonly meter: string;
   readonly mark?: number | undefined;
+  /** How a cap is shown that is spent: the cap of a day ends with the day, the total needs somebody to raise it. */
+  readonly spentTone: 'empty' | 'full';
   /** What is left of another cap, which may be less. */
   readonly most?: string | null;
 };
 
 /** What is spent under a cap. Without a cap, the amount alone. */
-function CapBar({ label, spent, cap, currency, of, none, meter, mark, most = null }: CapBarProps) {
+function CapBar({ label, spent, cap, currency, of, none, meter, mark, spentTone, most = null }: CapBarProps) {
   const share = cap === null ? 0 : shareOf(spent ?? '0', cap);
   const amountOf = (amount: string) => `${formatAmount(amount, currency)} ${currency}`;
   const leftOf = (whole: string) => {
@@ -75,7 +79,7 @@ function CapBar({ label, spent, cap, currency, of, none, meter, mark, most = nul
           sub={cap === null ? none : `${of(amountOf(cap))} · ${leftOf(cap)}`}
         />
       </dl>
-      {cap !== null && <Meter {...{ share, label: meter, mark }} tone={share >= 1 ? 'empty' : undefined} />}
+      {cap !== null && <Meter {...{ share, label: meter, mark }} tone={share >= 1 ? spentTone : undefined} />}
     </div>
   );
 }

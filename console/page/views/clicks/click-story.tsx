@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { type Attempts, post } from '../../api.ts';
+import { ApiError, type Attempts, post } from '../../api.ts';
 import { formatAmount, viewerZone } from '../../format.ts';
 import { useResource } from '../../resource.ts';
 import { can } from '../../session.ts';
@@ -7,7 +7,7 @@ import { nameOfReason, texts } from '../../texts.ts';
 import { Button } from '../../ui/button.tsx';
 import { Confirm, useDialog } from '../../ui/dialog.tsx';
 import { Panel } from '../../ui/page.tsx';
-import { Loaded, Note } from '../../ui/state.tsx';
+import { Empty, Loaded, Note } from '../../ui/state.tsx';
 import { Timeline } from '../../ui/timeline.tsx';
 import { notify } from '../../ui/toast.tsx';
 import { Amount, Outcome } from '../../ui/values.tsx';
@@ -27,6 +27,14 @@ export function ClickStory({ reference }: { readonly reference: string }) {
   const story = useResource<Story>(path, {}, isUnderWay ? LOOK_MS : undefined);
   const state = story.data?.state;
   useEffect(() => setUnderWay(state === 'in_flight'), [state]);
+  if (story.error instanceof ApiError && story.error.status === 404)
+    return (
+      <Panel>
+        <Empty title={words.unknown} actions={<Button onClick={story.reload}>{texts.errors.retry}</Button>}>
+          {story.error.message}
+        </Empty>
+      </Panel>
+    );
   return (
     <>
       {isUnderWay && <Note>{words.waiting}</Note>}
@@ -73,12 +81,6 @@ function Told({ story, reload }: { readonly story: Story; readonly reload: () =>
 
 function Facts({ story, advertiser }: { readonly story: Story; readonly advertiser: Advertiser | null }) {
   const { price, charged, credited, advertiserId, campaignId, adId } = story;
-  const campaign = useResource<{ name: string }>(
-    campaignId === null ? null : `/v1/campaigns/${campaignId}`,
-  ).data;
-  // The ad of a rejected click may not exist.
-  const isKnown = adId !== null && story.outcome !== 'rejected';
-  const ad = useResource<{ name: string | null }>(isKnown ? `/v1/ads/${adId}` : null).data;
   const amount = (value: string | null) =>
     value === null || advertiser === null ? '–' : <Amount value={value} currency={advertiser.currency} />;
   const link = (path: string, id: number | null, text: string) =>
@@ -92,12 +94,14 @@ function Facts({ story, advertiser }: { readonly story: Story; readonly advertis
       <dt>{words.credited}</dt>
       <dd>{Number(credited) === 0 ? '–' : amount(credited)}</dd>
       <dt>{words.advertiser}</dt>
-      <dd>{link('advertisers', advertiserId, advertiser?.name ?? String(advertiserId))}</dd>
+      <dd>{link('advertisers', advertiserId, story.advertiserName ?? String(advertiserId))}</dd>
       <dt>{words.campaign}</dt>
-      <dd>{link('campaigns', campaignId, campaign?.name ?? String(campaignId))}</dd>
+      <dd>{link('campaigns', campaignId, story.campaignName ?? String(campaignId))}</dd>
       <dt>{words.ad}</dt>
       <dd>
-        {adId === null ? '–' : link('ads', adId, ad?.name ? texts.ads.name(adId, ad.name) : String(adId))}
+        {adId === null
+          ? '–'
+          : link('ads', adId, story.adName ? texts.ads.name(adId, story.adName) : String(adId))}
       </dd>
       <dt>{words.publisher}</dt>
       <dd>{story.publisher ?? '–'}</dd>

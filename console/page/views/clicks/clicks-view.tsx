@@ -4,6 +4,7 @@ import { texts } from '../../texts.ts';
 import { Form, TextField } from '../../ui/form.tsx';
 import { Page, Panel } from '../../ui/page.tsx';
 import type { ViewProps } from '../view-props.ts';
+import { ClickList } from './click-list.tsx';
 import { ClickStory } from './click-story.tsx';
 
 const words = texts.clicks;
@@ -16,7 +17,11 @@ export function ClicksView({ segments: [reference] }: ViewProps) {
     if (wanted !== '') go(`/clicks/${encodeURIComponent(wanted)}`);
   };
   return (
-    <Page title={words.title} lead={words.lead}>
+    <Page
+      title={reference === undefined ? words.title : words.oneTitle}
+      lead={reference === undefined ? words.lead : words.storyLead}
+      crumbs={reference === undefined ? [] : [{ label: words.title, href: '/clicks' }]}
+    >
       <div class="stack">
         <Panel>
           <Form isRow onSubmit={find} submit={words.find}>
@@ -30,7 +35,7 @@ export function ClicksView({ segments: [reference] }: ViewProps) {
             />
           </Form>
         </Panel>
-        {reference !== undefined && <ClickStory reference={reference} />}
+        {reference !== undefined ? <ClickStory reference={reference} /> : <ClickList />}
       </div>
     </Page>
   );

@@ -67,7 +67,7 @@ const COLUMNS: readonly Column<LatestClick>[] = [
     label: words.click,
     isMinor: true,
     cell: ({ clickId }) => (
-      <a class="mono" href={`/clicks/${clickId}`}>
+      <a class="click-id mono" href={`/clicks/${clickId}`}>
         {clickId}
       </a>
     ),

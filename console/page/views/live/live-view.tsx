@@ -1,11 +1,12 @@
 import { connection, refusal } from '../../live.ts';
-import { isUnrestricted } from '../../session.ts';
+import { can, isUnrestricted } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { Page } from '../../ui/page.tsx';
 import { Note } from '../../ui/state.tsx';
 import { BooksPanel } from './books-panel.tsx';
 import { BudgetsPanel } from './budgets-panel.tsx';
 import { ClicksPanel } from './clicks-panel.tsx';
+import { DailyCapsPanel } from './daily-caps-panel.tsx';
 import { FlowPanel } from './flow-panel.tsx';
 import { LatestPanel } from './latest-panel.tsx';
 import { ProblemsPanel } from './problems-panel.tsx';
@@ -29,6 +30,7 @@ export function LiveView() {
         )}
         <BudgetsPanel />
         <ReasonsPanel />
+        {can('campaigns.read') && <DailyCapsPanel />}
         <TopAdsPanel />
         <TopPublishersPanel />
         <LatestPanel />

@@ -4,12 +4,12 @@ import { urlOf } from '../../api.ts';
 import { viewerZone } from '../../format.ts';
 import { type Names, useNames } from '../../names.ts';
 import { usePages } from '../../resource.ts';
-import { query, setQuery } from '../../router.ts';
+import { query } from '../../router.ts';
 import { texts } from '../../texts.ts';
 import { LinkButton } from '../../ui/button.tsx';
-import { TextField } from '../../ui/form.tsx';
-import { Change } from '../../ui/history.tsx';
+import { Change, namedIn } from '../../ui/history.tsx';
 import { Panel } from '../../ui/page.tsx';
+import { QueryField } from '../../ui/query-field.tsx';
 import { Empty } from '../../ui/state.tsx';
 import { type Column, ListTable } from '../../ui/table.tsx';
 import { Time } from '../../ui/values.tsx';
@@ -27,7 +27,7 @@ const columnsOf = (names: Names): Column<Entry>[] => [
       </span>
     ),
   },
-  { label: words.change, cell: (entry) => <Change entry={entry} zone={viewerZone} /> },
+  { label: words.change, cell: (entry) => <Change entry={entry} zone={viewerZone} names={names} /> },
   {
     label: words.advertiser,
     isMinor: true,
@@ -46,8 +46,8 @@ const columnsOf = (names: Names): Column<Entry>[] => [
 export function AuditTab() {
   const [action, actor] = ['action', 'actor'].map((name) => query.value.get(name) ?? '');
   const filter = { action, actor };
-  const names = useNames(['advertisers'], null);
   const entries = usePages<Entry>('/v1/audit', filter);
+  const names = useNames(namedIn(entries.items ?? []));
   return (
     <Panel
       title={words.title}
@@ -64,22 +64,11 @@ export function AuditTab() {
       }
     >
       <div class="filters">
-        <TextField
-          label={words.action}
-          hint={words.actionHint}
-          type="search"
-          value={action ?? ''}
-          onChange={(value) => setQuery({ action: value })}
-        />
-        <TextField
-          label={words.actor}
-          hint={words.actorHint}
-          type="search"
-          value={actor ?? ''}
-          onChange={(value) => setQuery({ actor: value })}
-        />
+        <QueryField name="action" label={words.action} hint={words.actionHint} />
+        <QueryField name="actor" label={words.actor} hint={words.actorHint} />
       </div>
       <ListTable
+        isStacked
         label={words.title}
         columns={columnsOf(names)}
         pages={entries}

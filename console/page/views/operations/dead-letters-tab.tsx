@@ -34,6 +34,7 @@ export function DeadLettersTab() {
         </>
       ),
     },
+    { label: words.ad, isMinor: true, cell: (letter) => <AdOf letter={letter} /> },
     {
       label: words.click,
       isMinor: true,
@@ -72,6 +73,27 @@ export function DeadLettersTab() {
   );
 }
 
+/** The ad that a record names, which may not exist. */
+function AdOf({ letter }: { readonly letter: Letter }) {
+  const { adId, adName, advertiserId, advertiserName, reason } = letter;
+  if (adId === null) return <>–</>;
+  const name = texts.ads.name(adId, adName);
+  return (
+    <>
+      {reason === 'unknown_ad' ? (
+        name
+      ) : (
+        <a class="break" href={`/ads/${adId}`}>
+          {name}
+        </a>
+      )}
+      {advertiserId !== null && (
+        <span class="sub break">{advertiserName ?? words.unknownAdvertiser(advertiserId)}</span>
+      )}
+    </>
+  );
+}
+
 function Actions({ onChoose }: { readonly onChoose: (action: Action) => void }) {
   const isAllowed = can('dead-letters.write');
   return (
@@ -104,9 +126,14 @@ function Look({ id, onClose }: { readonly id: string; readonly onClose: () => vo
   return (
     <Dialog title={words.record} onClose={onClose} isWide>
       <Loaded resource={letter}>
-        {({ detail, raw }) => (
+        {({ raw, ...found }) => (
           <div class="stack">
-            <p>{detail}</p>
+            <p>{found.detail}</p>
+            {found.adId !== null && (
+              <div>
+                <AdOf letter={found} />
+              </div>
+            )}
             <p class="soft">{words.recordLead}</p>
             <pre>{raw === null ? '–' : textOf(raw)}</pre>
           </div>

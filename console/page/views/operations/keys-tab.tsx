@@ -28,7 +28,9 @@ export function KeysTab() {
   const keys = usePages<Key>('/v1/keys');
   const dialog = useDialog();
   const [revoked, setRevoked] = useState<Key | null>(null);
-  const names = useNames(['advertisers'], null);
+  const names = useNames({
+    advertisers: (keys.items ?? []).flatMap(({ advertiserIds }) => advertiserIds ?? []),
+  });
   const columns: Column<Key>[] = [
     { label: words.name, cell: ({ name }) => <span class="break">{name}</span> },
     { label: words.role, cell: ({ role }) => role },

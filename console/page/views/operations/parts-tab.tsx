@@ -39,6 +39,7 @@ const TONES: Readonly<Record<string, string>> = {
   warning: 'warn',
   not_ready: 'bad',
   no_answer: 'bad',
+  unknown: 'warn',
 };
 const seconds = (value: number | null) => (value === null ? '–' : formatDuration(value));
 const count = (value: number | null) => (value === null ? '–' : formatCount(value));
@@ -68,7 +69,7 @@ const PARTS: readonly Column<Part>[] = [
 /** What a part does now, in one line. */
 function doingOf({ component, state, numbers }: Part): string {
   // Its numbers are those of its last report.
-  if (state === 'no_answer') return words.unknownDoing;
+  if (state === 'no_answer' || state === 'unknown') return words.unknownDoing;
   const rate = (value: number | null) => (value === null ? '–' : formatRate(value));
   switch (component) {
     case 'ad-server':

@@ -21,7 +21,9 @@ const SHOWN = 20;
 /** The latest events, also those that no webhook subscribes to, with what is sent. */
 export function WebhookEventsPanel() {
   const events = usePages<EventData>('/v1/webhook-events', { limit: SHOWN }, LOOK_MS);
-  const names = useNames(['advertisers'], null);
+  const names = useNames({
+    advertisers: (events.items ?? []).flatMap(({ advertiserId }) => advertiserId ?? []),
+  });
   const [shown, setShown] = useState<EventData | null>(null);
   const columns: Column<EventData>[] = [
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
@@ -48,6 +50,7 @@ export function WebhookEventsPanel() {
   return (
     <Panel title={eventWords.title} note={eventWords.note} flush>
       <ListTable
+        isStacked
         label={eventWords.title}
         columns={columns}
         pages={events}

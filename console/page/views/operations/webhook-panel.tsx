@@ -36,7 +36,7 @@ export function WebhookPanel({ webhook, reload }: Props) {
   const columns: Column<DeliveryData>[] = [
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
     { label: words.event, cell: ({ eventType }) => eventType },
-    { label: words.advertiser, isMinor: true, cell: ({ advertiserId }) => <About id={advertiserId} /> },
+    { label: words.advertiser, isMinor: true, cell: (delivery) => <About {...delivery} /> },
     {
       label: words.status,
       cell: ({ status }) => (
@@ -69,6 +69,7 @@ export function WebhookPanel({ webhook, reload }: Props) {
       actions={<Actions webhook={webhook} reload={reload} reloadDeliveries={deliveries.reload} />}
     >
       <ListTable
+        isStacked
         label={words.deliveries}
         columns={columns}
         pages={deliveries}
@@ -81,9 +82,13 @@ export function WebhookPanel({ webhook, reload }: Props) {
 }
 
 /** The advertiser that an event is about. */
-function About({ id }: { readonly id: number | null }) {
-  if (id === null) return <span class="soft">{words.everything}</span>;
-  return <a href={`/advertisers/${id}`}>{words.ofAdvertiser(id)}</a>;
+function About({ advertiserId, advertiserName }: DeliveryData) {
+  if (advertiserId === null) return <span class="soft">{words.everything}</span>;
+  return (
+    <a class="break" href={`/advertisers/${advertiserId}`}>
+      {advertiserName ?? String(advertiserId)}
+    </a>
+  );
 }
 
 const TONES: Readonly<Record<string, string>> = { delivered: 'good', failed: 'bad', pending: 'warn' };

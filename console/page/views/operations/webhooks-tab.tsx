@@ -2,19 +2,20 @@ import { useState } from 'preact/hooks';
 import type * as z from 'zod';
 import type { WebhookWithSecret } from '../../../api/routes/webhooks.ts';
 import { type Attempts, fieldError, post } from '../../api.ts';
-import { type Names, useNames } from '../../names.ts';
+import { formatDuration, formatTime } from '../../format.ts';
 import { type Pages, usePages, useResource } from '../../resource.ts';
 import { can, session } from '../../session.ts';
 import { texts } from '../../texts.ts';
 import { type AdvertiserChoice, AdvertiserPicker } from '../../ui/advertiser-picker.tsx';
 import { Button } from '../../ui/button.tsx';
 import { useAdvertiser } from '../../ui/chosen-advertiser.tsx';
+import { clock } from '../../ui/clock.ts';
 import { Dialog, useDialog } from '../../ui/dialog.tsx';
 import { CheckField, Form, TextField } from '../../ui/form.tsx';
 import { Panel } from '../../ui/page.tsx';
 import { Empty } from '../../ui/state.tsx';
 import { type Column, ListTable } from '../../ui/table.tsx';
-import { Ago, StatusTag, Time } from '../../ui/values.tsx';
+import { StatusTag, Time } from '../../ui/values.tsx';
 import type { OperationsData } from './parts-tab.tsx';
 import { SecretShown } from './secret-shown.tsx';
 import type { WebhookData } from './webhook-data.ts';
@@ -49,7 +50,7 @@ export function WebhooksTab({ id }: { readonly id: string | undefined }) {
   );
 }
 
-const columnsOf = (names: Names): readonly Column<WebhookData>[] => [
+const COLUMNS: readonly Column<WebhookData>[] = [
   {
     label: words.url,
     cell: ({ id, url }) => (
@@ -66,7 +67,7 @@ const columnsOf = (names: Names): readonly Column<WebhookData>[] => [
   {
     label: words.advertiser,
     isMinor: true,
-    cell: ({ advertiserId }) => (advertiserId === null ? words.everything : names.advertiser(advertiserId)),
+    cell: ({ advertiserName }) => advertiserName ?? words.everything,
   },
   { label: words.status, cell: ({ status }) => <StatusTag status={status} /> },
   { label: words.state, cell: (webhook) => <TargetState webhook={webhook} /> },
@@ -75,8 +76,9 @@ const columnsOf = (names: Names): readonly Column<WebhookData>[] => [
 function WebhookList({ webhooks }: { readonly webhooks: Pages<WebhookData> }) {
   return (
     <ListTable
+      isStacked
       label={words.title}
-      columns={columnsOf(useNames(['advertisers'], null))}
+      columns={COLUMNS}
       pages={webhooks}
       keyOf={({ id }) => id}
       empty={<Empty title={words.empty}>{words.emptyLead}</Empty>}
@@ -89,8 +91,8 @@ function TargetState({ webhook: { failingSince, retryAt } }: { readonly webhook:
   if (failingSince === null) return <span class="tag good">{words.ok}</span>;
   return (
     <>
-      <span class="tag bad">
-        {words.failing} <Ago at={failingSince} />
+      <span class="tag bad" title={formatTime(failingSince)}>
+        {words.failing(formatDuration(Math.max(0, (clock.value - Date.parse(failingSince)) / 1_000)))}
       </span>
       {retryAt !== null && (
         <span class="sub">

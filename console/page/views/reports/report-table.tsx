@@ -22,15 +22,18 @@ const words = texts.reports;
 export const KEYS: readonly string[] = Object.keys(words.keys);
 /** Lines that the table shows; the CSV has all. */
 const SHOWN_MAX = 500;
-const KINDS = { advertiser: 'advertisers', campaign: 'campaigns', ad: 'ads' } as const;
 
 /** The sums of a report, as first reported and as corrected by credits. */
 export function ReportTable({ filter: { advertiser, campaignId, days, by } }: { readonly filter: Filter }) {
   const report = useResource<ReportData>('/v1/reports', {
     ...{ since: days.since, until: days.until, by, advertiserId: advertiser?.id, campaignId },
   });
-  const kinds = by.flatMap((key) => (key in KINDS ? [KINDS[key as keyof typeof KINDS]] : []));
-  const names = useNames(kinds, advertiser?.id ?? null);
+  const rows = report.data?.rows ?? [];
+  const names = useNames({
+    advertisers: idsIn(rows, 'advertiserId'),
+    campaigns: idsIn(rows, 'campaignId'),
+    ads: idsIn(rows, 'adId'),
+  });
   return (
     <div class="report">
       <Loaded resource={report} lines={8}>
@@ -87,6 +90,7 @@ function Lines({
   return (
     <>
       <Table
+        isStacked
         label={words.table}
         columns={columns}
         rows={rows.slice(0, SHOWN_MAX)}
@@ -105,6 +109,9 @@ function Lines({
     </>
   );
 }
+
+const idsIn = (rows: readonly Row[], key: 'advertiserId' | 'campaignId' | 'adId') =>
+  rows.flatMap((row) => row[key] ?? []);
 
 const sumOf = (rows: readonly Row[]) => rows.reduce((sum, { clicks }) => sum + clicks, 0);
 

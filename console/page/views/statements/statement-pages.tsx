@@ -1,6 +1,5 @@
 import { sumAmounts } from '../../amounts.ts';
 import { formatCount, formatMonth, formatTime } from '../../format.ts';
-import { useNames } from '../../names.ts';
 import { useResource } from '../../resource.ts';
 import { nameOfReason, texts } from '../../texts.ts';
 import type { AdvertiserChoice } from '../../ui/advertiser-picker.tsx';
@@ -111,8 +110,7 @@ function Entries({ statement: { entries, currency, timeZone } }: Section) {
   );
 }
 
-function Charges({ statement: { charges, currency, advertiserId } }: Section) {
-  const names = useNames(['campaigns', 'ads'], advertiserId);
+function Charges({ statement: { charges, currency } }: Section) {
   if (charges.length === 0) {
     return (
       <Titled title={words.charges}>
@@ -123,11 +121,11 @@ function Charges({ statement: { charges, currency, advertiserId } }: Section) {
   const columns: Column<StatementData['charges'][number]>[] = [
     {
       label: words.campaign,
-      cell: ({ campaignId }) => <a href={`/campaigns/${campaignId}`}>{names.campaign(campaignId)}</a>,
+      cell: ({ campaignId, campaignName }) => <a href={`/campaigns/${campaignId}`}>{campaignName}</a>,
     },
     {
       label: words.ad,
-      cell: ({ adId }) => <a href={`/ads/${adId}`}>{texts.ads.name(adId, names.adName(adId))}</a>,
+      cell: ({ adId, adName }) => <a href={`/ads/${adId}`}>{texts.ads.name(adId, adName)}</a>,
     },
     { label: words.clicks, isNumber: true, cell: ({ clicks }) => formatCount(clicks) },
     {
@@ -138,7 +136,7 @@ function Charges({ statement: { charges, currency, advertiserId } }: Section) {
   ];
   return (
     <Titled title={words.charges}>
-      <Table label={words.charges} columns={columns} rows={charges} keyOf={({ adId }) => adId} />
+      <Table isStacked label={words.charges} columns={columns} rows={charges} keyOf={({ adId }) => adId} />
     </Titled>
   );
 }
