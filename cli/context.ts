@@ -8,6 +8,8 @@ import { printableLines } from '../common/text.ts';
 import { type Actor, changeAs } from '../ledger/actor.ts';
 import { recordAudit } from '../ledger/audit-log.ts';
 import { explainCommit } from './commit-unknown.ts';
+import { watchDatabase } from './database-watch.ts';
+import { followSessions } from './lock-wait.ts';
 import type { Format } from './print.ts';
 import { AWS_SETTINGS, readStack, type Stack, stackOf } from './start/stack.ts';
 
@@ -35,14 +37,16 @@ export function findContext(): CliContext {
   );
 }
 
-/** Runs `work` with a pool of the database, and closes the pool. */
+/** Runs `work` with a pool of the database, and closes the pool. Says so while the database does not answer or a lock is waited for. */
 export async function withDatabase<T>(work: (pool: Pool, context: CliContext) => Promise<T>): Promise<T> {
   const context = findContext();
   const pool = createPool(context.stack.databaseUrl, 'cli', 2, () => {});
+  const stopWatch = watchDatabase(context.stack.databaseUrl, followSessions(pool));
   try {
     return await work(pool, context);
   } finally {
     await pool.end();
+    stopWatch();
   }
 }
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --disable-warning=TimeoutNegativeWarning
+#!/usr/bin/env node
 import { cacheCompiledCode } from '../common/compile-cache.js';
 
 cacheCompiledCode();

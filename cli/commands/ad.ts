@@ -13,7 +13,7 @@ import {
   withAdvertiserOption,
   withStatusOptions,
 } from '../list-options.ts';
-import { orNone, parseId } from '../parse.ts';
+import { exceptNone, orNone, parseId } from '../parse.ts';
 import { printNote, printRow, printRows } from '../print.ts';
 
 function toRow({ priceMicros, ...ad }: Ad) {
@@ -53,7 +53,7 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
     'destination of clicks; {click_id}, {ad_id} and {campaign_id} are replaced',
     parseUrlTemplate,
   )
-  .option('--name <name>', 'name of the ad, 1–200 characters', parseName)
+  .option('--name <name>', 'name of the ad, 1–200 characters', exceptNone(parseName, 'bad_name', 'a name'))
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
   .action(async (id: number, { price, url, name, pass, advertiser, format }: AddOptions) => {

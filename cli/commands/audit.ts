@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
+import type { Pool } from '../../common/postgres/postgres.ts';
 import {
   type AuditEntry,
   type AuditFilter,
@@ -16,9 +17,11 @@ import {
   auditLines,
   auditRow,
 } from '../../ledger/audit-text.ts';
+import { type Names, readNames } from '../../ledger/names.ts';
 import { group, type Output, plainCommand, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
 import { printJson, printRows } from '../print.ts';
+import { withName } from '../with-name.ts';
 
 type FilterOptions = {
   advertiser?: number;
@@ -50,39 +53,64 @@ function filterOf({ advertiser, actor, action, subject, since, until }: FilterOp
   };
 }
 
-/** A row for a person. */
-function toTableRow({
-  id,
-  at,
-  actorType,
-  actor,
-  actorName,
-  action,
-  subject,
-  advertiserId,
-  ...values
-}: AuditEntry) {
-  const who = `${actorType} ${actor}${actorName === null ? '' : ` (${actorName})`}`;
+/** A row for a person, with names beside ids. */
+function toTableRow(entry: AuditEntry, names: Names) {
+  const { id, at, actorType, actor, actorName, action, subject, advertiserId } = entry;
+  const nameOf = SUBJECT_NAMES[action.split('.')[0] ?? ''];
   return {
     id: String(id),
     at: at.toISOString(),
-    actor: who,
+    actor: `${actorType} ${withName(actor, actorName)}`,
     action,
-    subject,
+    subject: withName(subject, nameOf?.(names).get(Number(subject))),
     advertiserId,
-    changes: changesOf(values),
+    advertiserName: advertiserId === null ? null : (names.advertisers.get(advertiserId) ?? null),
+    changes: changesOf(entry, names),
   };
 }
 
-function changesOf({ before, after }: Pick<AuditEntry, 'before' | 'after'>): string {
-  const text = (value: unknown) =>
-    value === null || value === undefined
-      ? 'none'
-      : typeof value === 'string'
-        ? value
-        : JSON.stringify(value);
+/** The names of the subjects of actions such as `campaign.update`. That of an advertiser has a column of its own. */
+const SUBJECT_NAMES: Readonly<Record<string, (names: Names) => ReadonlyMap<number, string>>> = {
+  campaign: ({ campaigns }) => campaigns,
+  ad: ({ ads }) => ads,
+};
+
+/** The names of the advertisers, campaigns and ads that entries are about. */
+function namesOf(pool: Pool, entries: readonly AuditEntry[]): Promise<Names> {
+  const subjectsOf = (kind: string) =>
+    entries.filter(({ action }) => action.startsWith(`${kind}.`)).map(({ subject }) => Number(subject));
+  const valuesOf = (name: string) =>
+    entries.flatMap(({ before, after }) => [before, after].flatMap((values) => idsOf(values?.[name])));
+  const ofKeys = valuesOf('advertiserIds');
+  return readNames(
+    pool,
+    [...entries.flatMap(({ advertiserId }) => advertiserId ?? []), ...ofKeys],
+    [...subjectsOf('campaign'), ...valuesOf('campaignId')],
+    subjectsOf('ad'),
+  );
+}
+
+/** The ids in a value: one, or those of an array. */
+function idsOf(value: unknown): number[] {
+  return [value].flat().filter((id) => typeof id === 'number');
+}
+
+function changesOf({ before, after }: AuditEntry, { advertisers, campaigns }: Names): string {
+  const named = (value: unknown, names: ReadonlyMap<number, string>) =>
+    idsOf(value)
+      .map((id) => withName(id, names.get(id)))
+      .join(', ');
+  const text = (name: string, value: unknown) => {
+    if (value === null || value === undefined) return 'none';
+    if (name === 'campaignId') return named(value, campaigns);
+    if (name === 'advertiserId' || name === 'advertiserIds') return named(value, advertisers);
+    return typeof value === 'string' ? value : JSON.stringify(value);
+  };
   return Object.entries(after ?? {})
-    .map(([name, value]) => `${name}: ${before === null ? '' : `${text(before[name])} → `}${text(value)}`)
+    .map(([name, value]) => {
+      const old = before === null ? '' : `${text(name, before[name])} → `;
+      return `${name}: ${old}${text(name, value)}`;
+    })
     .join(', ');
 }
 
@@ -100,7 +128,9 @@ const list = withFilterOptions(
       if (format === 'json') return printJson(entries.map(auditJson));
       const empty = 'Nothing matches.';
       if (format === 'csv') return printRows(entries.map(auditRow), { format }, empty);
-      printRows(entries.map(toTableRow), { format }, empty);
+      const names = await namesOf(pool, entries);
+      const rows = entries.map((entry) => toTableRow(entry, names));
+      printRows(rows, { format }, empty);
     });
   });
 

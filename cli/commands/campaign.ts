@@ -26,7 +26,7 @@ import {
   withAdvertiserOption,
   withStatusOptions,
 } from '../list-options.ts';
-import { orNone, parseId } from '../parse.ts';
+import { exceptNone, orNone, parseId } from '../parse.ts';
 import { printJson, printLine, printRow, printRows } from '../print.ts';
 import { updateSums } from '../update-sums.ts';
 
@@ -50,16 +50,18 @@ function toRow(campaign: Campaign) {
   const endsAt = campaign.endsAt?.toISOString() ?? null;
   const dailyCap = amountOf(campaign.dailyCapMicros);
   const spentToday = amountOf(campaign.spentTodayMicros);
+  const dailyCapReachedUntil = campaign.dailyCapReachedUntil?.toISOString() ?? null;
   const { pacing, hold, fallbackUrl } = campaign;
   return {
     ...{ id, advertiserId, advertiserName, name, externalId, status, cap, spent, dailyCap, spentToday },
+    ...{ dailyCapReachedUntil },
     ...{ pacing, hold, startsAt, endsAt, fallbackUrl },
   };
 }
 
-/** The row for people: pacing and hold in one column. */
+/** The row for people: pacing and hold in one column. That a daily cap is reached shows in what today has spent. */
 function toTableRow(campaign: Campaign) {
-  const { hold, ...row } = toRow(campaign);
+  const { hold, dailyCapReachedUntil: _, ...row } = toRow(campaign);
   return { ...row, pacing: hold ? `${row.pacing}, hold` : row.pacing };
 }
 
@@ -120,6 +122,7 @@ function toJson(pace: Pace) {
 
 const EXTERNAL_ID =
   'the id that another system gave the campaign, 1–100 characters, unique for the advertiser';
+const parseNewExternalId = exceptNone(parseExternalId, 'bad_external_id', 'an external id');
 const HOLD =
   'redirect to the fallback URL while the campaign is ahead of its plan; these clicks are not charged';
 
@@ -167,7 +170,7 @@ const add = withSettingsOptions(
     .argument('<advertiser>', 'id of the advertiser', parseId)
     .argument('<name>', 'name of the campaign, 1–200 characters', parseName),
 )
-  .option('--external-id <id>', EXTERNAL_ID, parseExternalId)
+  .option('--external-id <id>', EXTERNAL_ID, parseNewExternalId)
   .action(async (id: number, name: string, { format, ...settings }: Output & Settings) => {
     print(await withChange((connection) => addCampaign(connection, id, name, changesOf(settings))), {
       format,
@@ -181,7 +184,7 @@ const put = withSettingsOptions(
     'campaign put 1 crm-4711 --name "Summer" --cap 500.00',
   ])
     .argument('<advertiser>', 'id of the advertiser', parseId)
-    .argument('<external-id>', 'the id that another system gave the campaign', parseExternalId)
+    .argument('<external-id>', 'the id that another system gave the campaign', parseNewExternalId)
     .requiredOption('--name <name>', 'name of the campaign, 1–200 characters', parseName),
 )
   .addOption(new Option('--status <status>', STATUSES.join(', ')).choices(STATUSES).default('active'))
@@ -221,7 +224,11 @@ const show = command('show', 'Show a campaign with its settings and what it has 
       const { pace } = campaign;
       const row = { ...toRow(campaign), spent: formatAmount(spent) };
       if (format === 'json') return printJson({ ...row, pace: pace && toJson(pace) });
-      for (const [name, value] of Object.entries({ ...row, pace: pace && describePace(pace) }))
+      const { dailyCapReachedUntil: until, ...rest } = row;
+      const spentToday = until
+        ? `${row.spentToday}; the daily cap is reached until ${until}`
+        : row.spentToday;
+      for (const [name, value] of Object.entries({ ...rest, spentToday, pace: pace && describePace(pace) }))
         printLine(`${name.padEnd(14)} ${value ?? ''}`.trimEnd());
     });
   });

@@ -10,12 +10,14 @@ import { command, group, type Output, withChange, withDatabase } from '../contex
 import { creditFile, creditList, printCredits } from '../credit-list.ts';
 import { parseId } from '../parse.ts';
 import { type Format, printJson, printLine } from '../print.ts';
+import { withName } from '../with-name.ts';
+import { list } from './click-list.ts';
 
 /** Lines of a name and a value for a person. Amounts have their currency, ids their names. */
 function printStory(story: ClickStory): void {
   const { price, charged, credited, history, evidence: _, ...fields } = clickStoryJson(story);
   const money = (amount: string | null) => amount && `${amount} ${story.currency ?? ''}`.trimEnd();
-  const named = (id: number | null, name: string | null) => (name === null ? id : `${id} (${name})`);
+  const named = (id: number | null, name: string | null) => id && withName(id, name);
   const shown = {
     ...fields,
     price: money(price),
@@ -107,7 +109,10 @@ const credit = command(
     'ids of clicks, as in the header Tollway-Click',
     (text: string, ids: string[] = []) => [...ids, parseClickId(text)],
   )
-  .option('--file <path>', 'file with an id a line, or lines of an export in NDJSON; - for standard input')
+  .option(
+    '--file <path>',
+    'file with an id a line, or lines of an export in NDJSON or CSV; - for standard input',
+  )
   .option('--advertiser <id>', 'refuse clicks of other advertisers', parseId)
   .action(async (ids: string[] = [], { file, advertiser, format }: CreditOptions) => {
     if (ids.length > 0 === (file !== undefined))
@@ -142,4 +147,4 @@ async function creditOne(clickId: string, only: number | undefined, format: Form
   else printLine('This click was credited before: nothing was added');
 }
 
-export const click = group('click', 'Show and correct clicks', [show, credit]);
+export const click = group('click', 'Show and correct clicks', [list, show, credit]);

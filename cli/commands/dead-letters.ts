@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { type Connection, isDatabaseUnavailable, type Pool } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
@@ -25,8 +26,13 @@ function parseLetterId(text: string): bigint {
   return BigInt(text);
 }
 
-function toRow({ id, reason, clickId, adId, recordKey, settledAt, detail }: DeadLetter) {
-  return { id: String(id), reason, clickId, adId, recordKey, settledAt: settledAt.toISOString(), detail };
+function toRow({ id, reason, clickId, recordKey, settledAt, detail, ...click }: DeadLetter) {
+  const { adId, adName, advertiserId, advertiserName } = click;
+  return {
+    ...{ id: String(id), reason, clickId, adId, adName, advertiserId, advertiserName, recordKey },
+    settledAt: settledAt.toISOString(),
+    detail,
+  };
 }
 
 /** Result for one dead letter; `failed` has the error as its reason. */
@@ -101,8 +107,11 @@ const show = command('show', 'Show a rejected record with its raw bytes', ['dead
       if (format === 'json')
         return printJson({ ...toRow(letter), discardedAt: letter.discardedAt?.toISOString() ?? null, raw });
       for (const [name, value] of Object.entries(toRow(letter)))
-        printLine(`${name.padEnd(10)} ${printable(String(value ?? ''))}`);
-      printLine(`raw        ${letter.raw === null ? '(none)' : printable(letter.raw.toString('utf8'))}`);
+        printLine(`${name.padEnd(14)} ${printable(String(value ?? ''))}`.trimEnd());
+      if (letter.discardedAt !== null) printLine(`discardedAt    ${letter.discardedAt.toISOString()}`);
+      const isText = letter.raw === null || isUtf8(letter.raw);
+      const text = isText ? printable(letter.raw?.toString('utf8') ?? '(none)') : raw;
+      printLine(`${(isText ? 'raw' : 'raw in base64').padEnd(14)} ${text}`);
     });
   });
 

@@ -2,11 +2,16 @@ import { Option } from 'commander';
 import { parseExpiry } from '../../common/parse-time.ts';
 import { parseName } from '../../common/text.ts';
 import { type ApiKey, createKey, listKeys, ROLES, type Role, revokeKey } from '../../ledger/api-keys.ts';
+import { type Names, readNames } from '../../ledger/names.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printNote, printRow, printRows } from '../print.ts';
+import { withName } from '../with-name.ts';
 
 type CreateOptions = Output & { role: Role; advertiser?: number[]; name?: string; expires?: Date };
+
+/** Advertisers of a key that are named for a person; JSON and CSV have the ids of all. */
+const NAMED_MAX = 5;
 
 const textOf = (time: Date | null) => time?.toISOString() ?? null;
 
@@ -31,8 +36,19 @@ function toRow(key: ApiKey) {
   return { id, name, role, advertisers: advertiserIds?.join(' ') ?? 'all', ...rest };
 }
 
-function describe({ id, name, role, advertiserIds, expiresAt }: ApiKey): string {
-  const advertisers = advertiserIds ? `advertiser ${advertiserIds.join(', ')}` : 'all advertisers';
+/** A row for a person: with the names of the advertisers. */
+function toTableRow(key: ApiKey, names: Names) {
+  return { ...toRow(key), advertisers: key.advertiserIds ? namesOf(key.advertiserIds, names) : 'all' };
+}
+
+function namesOf(ids: readonly number[], { advertisers }: Names): string {
+  const named = ids.slice(0, NAMED_MAX).map((id) => withName(id, advertisers.get(id)));
+  const more = ids.length > NAMED_MAX ? ` and ${ids.length - NAMED_MAX} more` : '';
+  return `${named.join(', ')}${more}`;
+}
+
+function describe({ id, name, role, advertiserIds, expiresAt }: ApiKey, names: Names): string {
+  const advertisers = advertiserIds ? `advertiser ${namesOf(advertiserIds, names)}` : 'all advertisers';
   const end = expiresAt ? `until ${textOf(expiresAt)}` : 'without an expiry';
   return `Created key ${id}, "${name}": ${role}, ${advertisers}, ${end}. The key is not stored, so it cannot be shown again`;
 }
@@ -55,12 +71,15 @@ const create = command('create', 'Create a key of the HTTP API and print it', [
   )
   .action(async ({ role, advertiser, name = role, expires, format }: CreateOptions) => {
     const terms = { name, role, advertiserIds: advertiser ?? null, expiresAt: expires ?? null };
-    const { key, ...made } = await withChange(
-      (connection) => createKey(connection, terms),
+    const { key, names, ...made } = await withChange(
+      async (connection) => ({
+        ...(await createKey(connection, terms)),
+        names: await readNames(connection, terms.advertiserIds ?? [], [], []),
+      }),
       '`npx tollway key list` shows the key if it was made. Revoke it then, because it was not printed, and create another',
     );
     if (format === 'json') return printJson({ key, ...toJson(made) });
-    printNote(describe(made));
+    printNote(describe(made, names));
     printLine(key);
   });
 
@@ -75,7 +94,16 @@ const list = rowsCommand('list', 'List the keys of the HTTP API, also expired an
   await withDatabase(async (pool) => {
     const keys = await listKeys(pool);
     if (output.format === 'json') return printJson(keys.map(toJson));
-    printRows(keys.map(toRow), output, 'There are no keys: npx tollway key create --role admin');
+    const empty = 'There are no keys: npx tollway key create --role admin';
+    if (output.format === 'csv') return printRows(keys.map(toRow), output, empty);
+    const names = await readNames(
+      pool,
+      keys.flatMap(({ advertiserIds }) => advertiserIds ?? []),
+      [],
+      [],
+    );
+    const rows = keys.map((key) => toTableRow(key, names));
+    printRows(rows, output, empty);
   });
 });
 

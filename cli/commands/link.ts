@@ -1,11 +1,14 @@
 import { findLinkKeys } from '../../common/config/link-key-file.ts';
+import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { parseDuration } from '../../common/parse-time.ts';
+import { LIFE_DAYS, LINKS_MAX, type LinkSettings, makeLinks } from '../../contract/make-links.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { LIFE_DAYS, LINKS_MAX, type LinkSettings, makeLinks } from '../../ledger/links.ts';
+import { type Ad, readAd } from '../../ledger/ads.ts';
 import { type CliContext, command, type Output, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
-import { printJson } from '../print.ts';
+import { printJson, printNote } from '../print.ts';
+import { withName } from '../with-name.ts';
 
 type Options = Output & {
   count: number;
@@ -44,15 +47,23 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
         ...(expires === undefined ? {} : { lifeMs: expires }),
         ...(publisher === undefined ? {} : { publisher }),
       };
+      const ad = await readAd(pool, adId);
       const links: string[] = [];
       for (let left = count; left > 0; left -= LINKS_MAX) {
-        const page = await makeLinks(pool, settings, { ...request, count: Math.min(left, LINKS_MAX) });
+        const page = makeLinks(settings, { ...request, count: Math.min(left, LINKS_MAX) });
         if (format === 'json') links.push(...page);
         else process.stdout.write(`${page.join('\n')}\n`);
       }
-      if (format === 'json') printJson(links);
+      if (format === 'json') return printJson(links);
+      printNote(`${counted(count, 'link')} to ${describe(ad)}`);
     });
   });
+
+/** Whose ad it is: the id of another one is easily typed. */
+function describe({ id, name, campaignId, campaignName, advertiserId, advertiserName }: Ad): string {
+  const campaign = withName(campaignId, campaignName);
+  return `ad ${withName(id, name)}, campaign ${campaign}, advertiser ${withName(advertiserId, advertiserName)}`;
+}
 
 /** Throws `no_signing_key` if neither the settings nor the data folder have keys. */
 function linkSettings({ config, stack }: CliContext): LinkSettings {

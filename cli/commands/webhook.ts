@@ -41,10 +41,10 @@ type DeliveriesOptions = Output & { status?: DeliveryStatus; limit: number };
 
 const textOf = (time: Date | null) => time?.toISOString() ?? null;
 
-function toJson({ id, url, eventTypes, advertiserId, status, ...times }: Webhook) {
+function toJson({ id, url, eventTypes, advertiserId, advertiserName, status, ...times }: Webhook) {
   const { failingSince, retryAt, previousSecretUntil, createdAt } = times;
   return {
-    ...{ id, url, eventTypes, advertiserId, status },
+    ...{ id, url, eventTypes, advertiserId, advertiserName, status },
     failingSince: textOf(failingSince),
     retryAt: textOf(retryAt),
     previousSecretUntil: textOf(previousSecretUntil),
@@ -54,8 +54,8 @@ function toJson({ id, url, eventTypes, advertiserId, status, ...times }: Webhook
 
 /** A row of a table or of CSV. */
 function toRow(webhook: Webhook) {
-  const { id, url, eventTypes, advertiserId, ...rest } = toJson(webhook);
-  return { id, url, events: eventTypes.join(' ') || 'all', advertiserId, ...rest };
+  const { id, url, eventTypes, ...rest } = toJson(webhook);
+  return { id, url, events: eventTypes.join(' ') || 'all', ...rest };
 }
 
 function print(webhook: Webhook, output: Output): void {
@@ -178,10 +178,11 @@ const test = command('test', 'Send an event of the type webhook.test to a webhoo
     printLine(`Queued event ${eventId}. See what came of it: npx tollway webhook attempts ${id} ${eventId}`);
   });
 
-function toDeliveryRow({ eventId, eventType, advertiserId, status, attempts, ...times }: Delivery) {
+function toDeliveryRow({ eventId, status, attempts, ...event }: Delivery) {
+  const { eventType, advertiserId, advertiserName, ...times } = event;
   const { occurredAt, nextAttemptAt, finishedAt } = times;
   return {
-    ...{ eventId: String(eventId), eventType, advertiserId, status, attempts },
+    ...{ eventId: String(eventId), eventType, advertiserId, advertiserName, status, attempts },
     occurredAt: textOf(occurredAt),
     nextAttemptAt: textOf(nextAttemptAt),
     finishedAt: textOf(finishedAt),
@@ -252,7 +253,7 @@ export const webhook = group('webhook', 'Manage webhooks, which tell other syste
   statusCommand(
     'pause',
     'paused',
-    'Pause a webhook: it gets no new events, and what waits is sent after resume',
+    'Pause a webhook: it gets no new events, and what waits is kept for 30 days and sent after resume',
   ),
   statusCommand('resume', 'active', 'Resume a paused or archived webhook'),
   statusCommand('archive', 'archived', 'Archive a webhook: what waits is given up, and lists leave it out'),

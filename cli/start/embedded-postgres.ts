@@ -10,6 +10,7 @@ import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
+import { assertCluster } from './assert-cluster.ts';
 import { keepSessionsLow, lowerPriority } from './lower-priority.ts';
 
 const run = promisify(execFile);
@@ -55,6 +56,7 @@ export async function startEmbeddedPostgres(
   const { pgCtl, postgres } = await findBinaries();
   const state = readState(dataDir);
   if (!existsSync(folder)) await initialise(folder, postgres, state.password);
+  else assertCluster(folder, await readMajor(postgres));
 
   const port = await freePort(state.port);
   writeState(dataDir, { ...state, port });
@@ -273,6 +275,13 @@ async function findBinaries(): Promise<{ pgCtl: string; postgres: string }> {
     const message = `Expected an embedded PostgreSQL for ${platform} on ${arch} (${name}), got none: set DATABASE_URL to a database of yours`;
     throw new TollwayError('embedded_postgres', message, { cause });
   }
+}
+
+/** The major version of the server's program, such as `18`. */
+async function readMajor(postgres: string): Promise<string> {
+  const { stdout } = await run(postgres, ['--version'], owner());
+  // Such as `postgres (PostgreSQL) 18.4`; of a beta version `18beta1`.
+  return /\) (\d+)/.exec(stdout)?.[1] ?? stdout.trim();
 }
 
 /** Options of the server's processes: a small environment, and the user `postgres` if this user is root, as which PostgreSQL refuses to run. */

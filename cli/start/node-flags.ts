@@ -2,8 +2,6 @@
 export const NODE_FLAGS: readonly string[] = [
   // V8's young generation takes at most 16 MB. Without the flag it takes more memory than everything else.
   '--max-semi-space-size=16',
-  // kafkajs sets timers into the past, which Node warns of once: tulios/kafkajs#1751.
-  '--disable-warning=TimeoutNegativeWarning',
 ];
 
 /**

@@ -1,9 +1,10 @@
 import { join, resolve } from 'node:path';
-import { type Config, parseConfig } from '../../common/config/config.ts';
+import type { Config } from '../../common/config/config.ts';
 import { readEnvironment } from '../../common/config/environment.ts';
 import { findOrMakeLinkKeys } from '../../common/config/link-key-file.ts';
 import { formatLinkKeys, type LinkKey } from '../../common/config/link-keys.ts';
 import { misspeltSettings, warnOfMisspelt } from '../../common/config/misspelt-settings.ts';
+import { parseSettings } from '../../common/config/parse-settings.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { lockFile } from '../../common/file-lock.ts';
 import { formatAmount } from '../../common/money.ts';
@@ -56,7 +57,7 @@ async function startParts(onShutdown: OnShutdown, fail: (error: Error) => void):
     LOG_LEVEL: 'warn',
     ...readEnvironment(),
   };
-  const given = parseConfig(env);
+  const given = parseSettings(env);
   const config: Config = { ...given, DATA_DIR: resolve(given.DATA_DIR) };
   const logger = createLogger('start', config);
   warnOfMisspelt(env, logger);
@@ -210,7 +211,7 @@ async function restartIfDead(
   return false;
 }
 
-type LinkToClick = { readonly advertiser: string; readonly price: string; readonly url: string };
+type LinkToClick = { readonly ad: string; readonly price: string; readonly url: string };
 
 /** The links that the start prints: to the console, logged in, and to click. */
 type WelcomeLinks = { readonly loginUrl: string; readonly toClick: readonly LinkToClick[] };
@@ -244,15 +245,18 @@ async function linksToClick(pool: Pool, keys: readonly LinkKey[], config: Config
   return ads.map((ad) => {
     const { currency = '' } = advertisers.get(ad.advertiserId) ?? {};
     const url = `${config.PUBLIC_URL}/c/${sign(impressionLink(ad.id, LINK_LIFE_MS))}`;
-    return { advertiser: ad.advertiserName, price: `${formatAmount(ad.priceMicros)} ${currency}`, url };
+    const named = ad.name === null ? `Ad ${ad.id}` : `${ad.name} (ad ${ad.id})`;
+    return {
+      ad: `${named} of ${ad.advertiserName}`,
+      price: `${formatAmount(ad.priceMicros)} ${currency}`,
+      url,
+    };
   });
 }
 
 function welcome(stack: Stack, links: WelcomeLinks, embedded: boolean, tookMs: number): string {
   const database = embedded ? `embedded PostgreSQL in ${stack.dataDir}` : 'your PostgreSQL (DATABASE_URL)';
-  const shown = links.toClick.map(
-    ({ advertiser, price, url }) => `  ${advertiser}, ${price} a click\n    ${url}\n`,
-  );
+  const shown = links.toClick.map(({ ad, price, url }) => `  ${ad}, ${price} a click\n    ${url}\n`);
   return `
 Tollway ${readVersion()} is ready (${(tookMs / 1_000).toFixed(1)} s).
 

@@ -29,6 +29,7 @@ describe('campaign', () => {
       spent: '0.00',
       dailyCap: null,
       spentToday: null,
+      dailyCapReachedUntil: null,
       pacing: 'none',
       hold: false,
       startsAt: '2026-11-30T23:00:00.000Z',
@@ -70,7 +71,7 @@ describe('campaign', () => {
     const added = await json('campaign', 'add', owner, 'Second', '--external-id', 'crm-1');
     expect(added).toMatchObject({ externalId: 'crm-1' });
     const { stderr } = await run('campaign', 'update', id, '--external-id', 'crm-1');
-    expect(stderr).toContain(`got "crm-1", which campaign ${added.id} has`);
+    expect(stderr).toContain(`got "crm-1", which campaign ${added.id} (Second) has`);
   });
 
   it('is shown with what it has spent, also without a cap', async () => {
@@ -91,6 +92,11 @@ describe('campaign', () => {
     [['campaign', 'update', '99', '--cap', '1'], 'Expected the id of a campaign in the database, got 99'],
     [['campaign', 'add', '1', 'X', '--start', '2d'], 'Expected a day such as 2026-01-31 or a time such as'],
     [['campaign', 'add', '1', 'X', '--end', 'none'], 'got "none"'],
+    [
+      ['campaign', 'add', '1', 'X', '--external-id', 'none'],
+      'external id, got "none", which stands for no value',
+    ],
+    [['campaign', 'put', '1', 'none', '--name', 'X'], 'external id, got "none", which stands for no value'],
     [['campaign', 'add', '1', 'X', '--start', '0001-01-01'], 'years 1970 to 9999 of UTC, got "0001-01-01"'],
     [['campaign', 'update', '1', '--end', '0000-01-01'], 'Expected a day of the calendar, got "0000-01-01"'],
     [
@@ -140,6 +146,11 @@ describe('ad', () => {
     const { campaign } = await addAccount(database.pool);
     const create = ['ad', 'add', String(campaign.id), '--price', '0.25', '--url', 'https://example.com/'];
     expect(await json(...create)).toMatchObject({ name: null });
+    expect(await run(...create, '--name', 'none')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('Expected a name, got "none", which stands for no value\n'),
+    });
     const added = await json(...create, '--name', 'Banner 300x250, blue');
     expect(added).toMatchObject({ name: 'Banner 300x250, blue' });
     expect(await json('ad', 'list', '--search', '300X250')).toEqual([added]);

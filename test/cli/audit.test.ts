@@ -154,7 +154,16 @@ const READING = [
     'ad list',
     'link',
   ],
-  ...['click show', 'report', 'statement', 'reconcile', 'export', 'dead-letters list', 'dead-letters show'],
+  ...[
+    'click list',
+    'click show',
+    'report',
+    'statement',
+    'reconcile',
+    'export',
+    'dead-letters list',
+    'dead-letters show',
+  ],
   ...['spool corrections', 'topics create', 'key list', 'audit list', 'audit export'],
   ...['webhook list', 'webhook deliveries', 'webhook attempts', 'webhook test'],
 ];
@@ -216,9 +225,9 @@ describe('audit', () => {
     await change();
     const lines = (await run('audit', 'list', '--limit', '2')).split('\n');
     expect(lines).toHaveLength(4);
-    expect(lines[0]).toMatch(/^id +at +actor +action +subject +advertiserId +changes$/);
+    expect(lines[0]).toMatch(/^id +at +actor +action +subject +advertiserId +advertiserName +changes$/);
     expect(lines[1]).toMatch(
-      /^\d+ +\S+Z +key 3 \(Campaign system\) +campaign.update +1 +1 +cap: none → 12.50, fallbackUrl: none → https:\/\/example.com\/\?a=1,2$/,
+      /^\d+ +\S+Z +key 3 \(Campaign system\) +campaign.update +1 \(Sample Coffee: first campaign\) +1 +Sample Coffee +cap: none → 12.50, fallbackUrl: none → https:\/\/example.com\/\?a=1,2$/,
     );
     expect(JSON.parse(await run('audit', 'list', '--limit', '1', '--json'))).toEqual([json]);
     const [header, row] = (await run('audit', 'list', '--limit', '1', '--format', 'csv')).split('\n');
@@ -226,6 +235,15 @@ describe('audit', () => {
       'id,at,actorType,actor,actorName,actorRole,action,subject,advertiserId,currency,before,after',
     );
     expect(row).toContain('"{""cap"":null,""fallbackUrl"":null}"');
+  });
+
+  it('list names what the ids in values belong to', async () => {
+    const linesOf = async (action: string) => (await run('audit', 'list', '--action', action)).split('\n');
+    expect((await linesOf('ad.create')).at(-2)).toMatch(
+      / ad\.create +1 \(Banner 300x250, coffee beans\) +1 +Sample Coffee +name: Banner .*, campaignId: 1 \(Sample Coffee: first campaign\), /,
+    );
+    expect((await linesOf('api_key.create')).at(-2)).toContain(', advertiserIds: 1 (Sample Coffee)');
+    expect((await linesOf('advertiser.create'))[1]).toMatch(/ advertiser\.create +4 +4 +Caps +name: Hats, /);
   });
 
   it('list has filters', async () => {

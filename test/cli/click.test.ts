@@ -55,8 +55,11 @@ describe('click show', () => {
       charged: '0.25',
       credited: '0.00',
       adId: ad.id,
+      adName: null,
       campaignId: ad.campaignId,
+      campaignName: 'Test campaign',
       advertiserId: ad.advertiserId,
+      advertiserName: 'Test advertiser',
       publisher: 'site-1',
       nonce: null,
       spoolId: spool.id,
@@ -87,6 +90,7 @@ describe('click show', () => {
     await updateAd(database.pool, ad.id, { name: 'Banner' });
     const record = spool.click({ ad, invalid: 'bot', subIds: { sub1: 'a b' } });
     await chargeBatch(database.pool, [record]);
+    expect(await json(record.click.clickId)).toMatchObject({ adName: 'Banner' });
     const { code, stdout } = await show(record.click.clickId);
     expect(code).toBe(0);
     const at = (pattern: string) => expect.stringMatching(new RegExp(`^${pattern}$`));

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createReadStream, writeFileSync } from 'node:fs';
+import { createReadStream, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
@@ -12,7 +12,7 @@ import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';
 import { tollwayHere } from '../support/run-here.ts';
-import { suiteFolder } from '../support/temporary-folder.ts';
+import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
 import { until } from '../support/until.ts';
 
 const database = testDatabase();
@@ -90,7 +90,7 @@ describe('click credit with several ids', () => {
       'Could not be credited:',
       `  ${robot}: it was not charged, its outcome is invalid: bot`,
       `  ${unknown}: the ledger has no such click`,
-      `  ${foreign}: it is a click of advertiser ${other.advertiser.id}`,
+      `  ${foreign}: it is a click of advertiser ${other.advertiser.id} (Test advertiser)`,
     ]);
     const again = await credit(...ids, '--advertiser', id, '--json');
     expect(again.code).toBe(1);
@@ -101,7 +101,7 @@ describe('click credit with several ids', () => {
         { clickId: unknown, result: 'unknown', reason: 'the ledger has no such click' },
         {
           ...{ clickId: foreign, result: 'other_advertiser' },
-          reason: `it is a click of advertiser ${other.advertiser.id}`,
+          reason: `it is a click of advertiser ${other.advertiser.id} (Test advertiser)`,
         },
       ],
     });
@@ -176,6 +176,37 @@ describe('click credit --file', () => {
       stdout: 'Credited 2 clicks: 0.50 USD\nCredited before: 1\nLines of the export that are no charges: 2\n',
     });
     await expectCredited(ids);
+    const csv = await tollway('export', ...filter, '--format', 'csv');
+    const csvPath = join(folder, 'export.csv');
+    writeFileSync(csvPath, csv.stdout);
+    expect((await credit('--file', csvPath)).stdout).toBe(
+      'Credited 0 clicks\nCredited before: 3\nLines of the export that are no charges: 4\n',
+    );
+  });
+
+  it.each(['little endian', 'big endian'])('reads UTF-16, as spreadsheets save it: %s', async (order) => {
+    const ids = await charge(3);
+    const bytes = Buffer.from(
+      `\ufeffclickId\toutcome\r\n${ids.map((id) => `${id}\tcharged\r\n`).join('')}`,
+      'utf16le',
+    );
+    const path = join(folder, 'sheet.txt');
+    writeFileSync(path, order === 'little endian' ? bytes : bytes.swap16());
+    expect(await credit('--file', path)).toMatchObject({ code: 0, stdout: 'Credited 3 clicks: 0.75 USD\n' });
+    await expectCredited(ids);
+    // Half of a pair of code units.
+    writeFileSync(
+      path,
+      Buffer.concat([
+        Buffer.from([0xff, 0xfe]),
+        Buffer.from(`${ids[0]}\n`, 'utf16le'),
+        Buffer.from([0, 0xd8]),
+      ]),
+    );
+    expect(await credit('--file', path)).toEqual({
+      ...{ code: 1, stdout: '' },
+      stderr: `${path}: expected UTF-16 text, as its first bytes say, got bytes that are none\n`,
+    });
   });
 
   it('reads standard input, as a process', { timeout: 30_000 }, async () => {
@@ -220,13 +251,15 @@ describe('click credit --file', () => {
     ['JSON without an id', '{"click":"x"}'],
     ['a charge without an id', '{"clickId":null,"outcome":"charged"}'],
     ['no JSON', '{"clickId":'],
+    ['an outcome in capital letters', `{"clickId":"${uuidV7()}","outcome":"Charged"}`],
+    ['an empty outcome', `{"clickId":"${uuidV7()}","outcome":null}`],
     ['the header of CSV', 'clickId,nonce,advertiserId'],
   ])('with %s in a line says so and credits nothing', async (_, line) => {
     const ids = await charge(1_001);
     const path = writeList([...ids, line]);
     expect(await credit('--file', path)).toEqual({
       ...{ code: 1, stdout: '' },
-      stderr: `${path}, line 1002: expected a click id (a UUIDv7 as Tollway-Click shows it) or a line of an export in NDJSON, got "${line}"\n`,
+      stderr: `${path}, line 1002: expected a click id (a UUIDv7 as Tollway-Click shows it) or a line of an export in NDJSON or CSV, got "${line}"\n`,
     });
     expect(await creditsOf(account)).toEqual([]);
   });
@@ -248,8 +281,27 @@ describe('click credit --file', () => {
     await expectCredited(ids);
   });
 
-  it('says that a file does not exist', async () => {
-    const { code, stderr } = await credit('--file', join(folder, 'none'));
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('none') });
+  it.each([
+    ['a file that does not exist', 'none', 'the file does not exist'],
+    ['a folder', '', 'the file cannot be read (EISDIR)'],
+  ])('names %s', async (_, name, problem) => {
+    const path = join(folder, name);
+    expect(await credit('--file', path)).toEqual({ code: 1, stdout: '', stderr: `${path}: ${problem}\n` });
   });
 });
+
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'A list of standard input leaves no copy behind when %s ends the command',
+  async (signal) => {
+    const copies = temporaryFolder();
+    const child = spawn(process.execPath, ['cli/main.js', 'click', 'credit', '--file', '-'], {
+      ...{ env: { ...env(), TMPDIR: copies }, cwd: join(import.meta.dirname, '..', '..') },
+    });
+    child.stdin.write(`${uuidV7()}\n`);
+    await until('a copy', () => readdirSync(copies, { recursive: true }).length > 1);
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    expect(await ended).toEqual([null, signal]);
+    expect(readdirSync(copies)).toEqual([]);
+  },
+);

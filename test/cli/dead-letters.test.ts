@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { watermarkRecord } from '../../contract/click-event.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import { listDeadLetterIds } from '../../ledger/dead-letters.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import {
@@ -9,7 +10,7 @@ import {
   createTestDatabase,
   type TestDatabase,
 } from '../support/database.ts';
-import { TestSpool } from '../support/records.ts';
+import { TestSpool, unreadableRecord } from '../support/records.ts';
 import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
 
@@ -55,6 +56,43 @@ async function breakRedrives(): Promise<void> {
      create trigger broken before delete on dead_letter execute function broken()`,
   );
 }
+
+describe('list and show', () => {
+  it('name the ad and the advertiser of each record, as far as they exist', async () => {
+    const { ad, advertiser } = account;
+    await updateAd(database.pool, ad.id, { name: 'Banner, blue' });
+    const spool = new TestSpool();
+    for (const wrong of [
+      { ...ad, campaignId: 99 },
+      { ...ad, id: 98, advertiserId: 97 },
+    ])
+      await chargeBatch(database.pool, [spool.click({ ad: wrong })]);
+    await chargeBatch(database.pool, [unreadableRecord(Buffer.from('no click'))]);
+    const listed = JSON.parse((await run('list', '--json')).stdout);
+    expect(listed).toMatchObject([
+      { adId: ad.id, adName: 'Banner, blue', advertiserId: advertiser.id, advertiserName: 'Test advertiser' },
+      { adId: 98, adName: null, advertiserId: 97, advertiserName: null },
+      { adId: null, adName: null, advertiserId: null, advertiserName: null },
+    ]);
+    const table = await run('list');
+    expect(table.stdout).toMatch(
+      /^id +reason +clickId +adId +adName +advertiserId +advertiserName +recordKey /,
+    );
+    expect(table.stdout).toMatch(/ Banner, blue +1 +Test advertiser /);
+    const { stdout } = await run('show', listed[0].id);
+    expect(stdout).toContain(`\nadId           ${ad.id}\nadName         Banner, blue\n`);
+    expect(stdout).toContain('\nadvertiserName Test advertiser\n');
+    expect(stdout).toMatch(/\nraw {12}\{/);
+  });
+});
+
+it('show has the bytes of a record that is not text, and says when it was discarded', async () => {
+  await chargeBatch(database.pool, [unreadableRecord(Buffer.from([0xde, 0xad, 0xbe, 0xef, 0]))]);
+  const [id = ''] = await letters();
+  expect((await run('show', id)).stdout).toContain('\nraw in base64  3q2+7wA=\n');
+  await run('discard', id);
+  expect((await run('show', id)).stdout).toMatch(/\ndiscardedAt {4}20\S+Z\nraw {12}\(none\)\n/);
+});
 
 describe('redrive', () => {
   it('of all goes on after a letter that fails, says what became of each, and ends with code 1', async () => {

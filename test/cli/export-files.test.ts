@@ -259,23 +259,42 @@ describe('a period whose clicks are dropped', () => {
   it('is refused with the first complete period, also in the middle of a series', async () => {
     const length = PERIOD_LENGTHS.hour;
     await chargeAt(today - DAY_MS - 1);
-    await chargeAt(today - DAY_MS + 90_000_000, { clickedAt: today - DAY_MS - 1 });
+    await chargeAt(today - DAY_MS + 3_600_000, { clickedAt: today - DAY_MS - 1 });
     const dayBefore = new Date(today - 2 * DAY_MS);
     await run({ length, since: dayBefore, until: new Date(today - DAY_MS - 3_600_000) });
-    // Closes the day before yesterday: its last click was settled at one o'clock today.
+    // Closes the day before yesterday: its last click was settled at one o'clock yesterday.
     await database.pool.query('update ledger_window set click_floor = $1', [new Date(today - DAY_MS)]);
     await dropClosedDays(database.pool, silent, 0);
-    const complete = new Date(today + 2 * 3_600_000).toISOString();
+    const complete = new Date(today - DAY_MS + 2 * 3_600_000).toISOString();
     await expect(run({ length })).rejects.toMatchObject({
       code: 'day_closed',
       message: expect.stringContaining(`--since ${complete}`),
     });
     const other = join(temporaryFolder(), 'other');
-    await expect(run({ length, since: new Date(today) }, other)).rejects.toMatchObject({
+    await expect(run({ length, since: new Date(today - DAY_MS) }, other)).rejects.toMatchObject({
       code: 'day_closed',
     });
     expect(readdirSync(other)).toEqual(['.export.lock']);
-    await expect(run({ length, since: new Date(complete) }, other)).resolves.toBeInstanceOf(Array);
+    const until = new Date(today - DAY_MS + 3 * 3_600_000);
+    expect(await run({ length, since: new Date(complete), until }, other)).toHaveLength(1);
+  });
+
+  it('leaves no file if they are dropped after the export began, before their rows are read', async () => {
+    await chargeAt(today - DAY_MS - 1);
+    const target = await openFolderTarget(folder);
+    const create = async (name: string) => {
+      await database.pool.query('update ledger_window set click_floor = $1', [new Date(today - DAY_MS)]);
+      await dropClosedDays(database.pool, silent, 0);
+      return target.create(name);
+    };
+    try {
+      await expect(exportFiles(database.pool, { ...target, create }, DAYS, () => {})).rejects.toMatchObject({
+        code: 'day_closed',
+      });
+    } finally {
+      await target.close();
+    }
+    expect(readdirSync(folder)).toEqual(['.export.lock']);
   });
 });
 

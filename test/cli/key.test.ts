@@ -56,7 +56,24 @@ describe('key', () => {
     const [a, b, c] = ids.map(String);
     const args = ['--advertiser', a ?? '', b ?? '', '--advertiser', c ?? ''];
     const { stdout } = await run('key', 'create', '--role', 'finance', ...args, '--json');
-    expect(JSON.parse(stdout).advertiserIds).toEqual(ids);
+    const { id, advertiserIds } = JSON.parse(stdout);
+    expect(advertiserIds).toEqual(ids);
+    expect((await run('key', 'list')).stdout).toContain(` ${a} (A), ${b} (B), ${c} (C)  active `);
+    expect((await run('key', 'list', '--format', 'csv')).stdout).toContain(
+      `\n${id},finance,finance,${a} ${b} ${c},`,
+    );
+  });
+
+  it('of many advertisers is shown with the names of the first', async () => {
+    const ids = [];
+    for (const name of ['D', 'E', 'F', 'G', 'H', 'I', 'J'])
+      ids.push((await addAdvertiser(database.pool, name, 'USD')).id);
+    const args = ids.flatMap((id) => ['--advertiser', String(id)]);
+    const { stderr } = await run('key', 'create', '--role', 'viewer', ...args);
+    const [d, e, f, g, h] = ids;
+    expect(stderr).toContain(
+      `: viewer, advertiser ${d} (D), ${e} (E), ${f} (F), ${g} (G), ${h} (H) and 2 more, without an expiry. `,
+    );
   });
 
   it.each([

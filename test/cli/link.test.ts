@@ -1,6 +1,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { formatLinkKeys } from '../../common/config/link-keys.ts';
 import { createVerifier } from '../../contract/link-token.ts';
+import { updateAd } from '../../ledger/ads.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { DAY_MS, k1 } from '../support/link-samples.ts';
 import { tollwayHere } from '../support/run-here.ts';
@@ -30,6 +31,18 @@ it.each([
   expect(code).toBe(0);
   for (const url of stdout.trim().split('\n'))
     expect(verify(new URL(url).pathname.slice(3))).toMatchObject(expected);
+});
+
+it('says whose ad it is beside the links, and not with --json', async () => {
+  await updateAd(database.pool, 1, { name: 'Banner, blue' });
+  const { stdout, stderr } = await link('1', '--count', '2');
+  expect(stdout).toMatch(/^(https?:\S+\n){2}$/);
+  expect(stderr).toBe(
+    '2 links to ad 1 (Banner, blue), campaign 1 (Test campaign), advertiser 1 (Test advertiser)\n',
+  );
+  await updateAd(database.pool, 1, { name: null });
+  expect((await link('1')).stderr).toMatch(/^1 link to ad 1, campaign 1 /);
+  expect((await link('1', '--json')).stderr).toBe('');
 });
 
 it.each(['', 'example.com', 'a b', 'p'.repeat(33)])('link --publisher %j is refused', async (publisher) => {

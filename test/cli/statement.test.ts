@@ -48,8 +48,8 @@ it('a statement as JSON has the documented fields', async () => {
       { at: time, kind: 'adjustment', amount: '-0.50', reference: 'fee' },
     ],
     charges: [
-      { campaignId: 1, adId: 1, clicks: 2, amount: '0.50' },
-      { campaignId: 1, adId: 2, clicks: 1, amount: '1.00' },
+      { campaignId: 1, campaignName: 'Summer', adId: 1, adName: 'Banner', clicks: 2, amount: '0.50' },
+      { campaignId: 1, campaignName: 'Summer', adId: 2, adName: null, clicks: 1, amount: '1.00' },
     ],
     credits: [{ month, amount: '0.25', clicks: 1 }],
     closing: '8.25',

@@ -37,6 +37,7 @@ describe('webhook', () => {
       url: 'https://example.com/hook',
       eventTypes: ['budget.low', 'budget.exhausted'],
       advertiserId,
+      advertiserName: 'one',
       status: 'active',
       failingSince: null,
       retryAt: null,
@@ -44,7 +45,8 @@ describe('webhook', () => {
       createdAt: expect.stringMatching(/^\d{4}-.*Z$/),
     });
     const id = String(listed.id);
-    expect((await tollway(settings(), 'webhook', 'list')).stdout).toContain('budget.low budget.exhausted');
+    const { stdout } = await tollway(settings(), 'webhook', 'list');
+    expect(stdout).toMatch(/ budget\.low budget\.exhausted +\d+ +one +active /);
     const updated = await json('update', id, '--url', 'http://10.0.0.1/hook', '--events', 'all');
     expect(updated).toMatchObject({ url: 'http://10.0.0.1/hook', eventTypes: [] });
     expect(await json('pause', id)).toMatchObject({ status: 'paused' });

@@ -1,0 +1,86 @@
+import { Option } from 'commander';
+import { parseTime } from '../../common/parse-time.ts';
+import { parsePublisher } from '../../contract/publisher.ts';
+import { listedClickJson } from '../../ledger/json.ts';
+import { type ClickListFilter, type ListedClick, listClicks } from '../../ledger/list-clicks.ts';
+import type { Verdict } from '../../ledger/outcome.ts';
+import { type Output, rowsCommand, withDatabase } from '../context.ts';
+import { parseCount, parseId } from '../parse.ts';
+import { printNote } from '../print.ts';
+import { createRowWriter } from '../row-writer.ts';
+
+type Options = Output & {
+  since: Date;
+  until?: Date;
+  advertiser?: number;
+  campaign?: number;
+  ad?: number;
+  publisher?: string;
+  outcome?: Verdict['outcome'];
+  limit: number;
+};
+
+const OUTCOMES: readonly Verdict['outcome'][] = ['charged', 'over_budget', 'invalid'];
+/** Clicks of a read of the database: the most that are in memory. */
+const PAGE_CLICKS = 10_000;
+
+function filterOf({ since, until, advertiser, campaign, ad, publisher, outcome }: Options): ClickListFilter {
+  return {
+    ...{ since, until: until ?? new Date(), advertiserId: advertiser, campaignId: campaign, adId: ad },
+    ...{ publisher, outcome },
+  };
+}
+
+/** The row for people: names without their ids, and without what `click show` has. */
+function toTableRow(click: ListedClick) {
+  const {
+    clickId,
+    clickedAt,
+    outcome,
+    reason,
+    advertiserName,
+    adId,
+    publisher,
+    charged,
+    credited,
+    currency,
+  } = listedClickJson(click);
+  return {
+    ...{ clickId, clickedAt, outcome, reason, advertiserName, adId, publisher, charged, credited, currency },
+  };
+}
+
+export const list = rowsCommand('list', 'List the clicks of a period, by the time of the click', [
+  'click list --publisher example-news --since 2026-01-31T14:00:00Z --until 2026-01-31T15:00:00Z',
+  'click list --since 1h --outcome invalid --limit 20',
+])
+  .requiredOption('--since <time>', 'only clicks at or after this time', parseTime)
+  .option('--until <time>', 'only clicks before this time (default: now)', parseTime)
+  .option('--advertiser <id>', 'only clicks of this advertiser', parseId)
+  .option('--campaign <id>', 'only clicks of this campaign', parseId)
+  .option('--ad <id>', 'only clicks of this ad', parseId)
+  .option('--publisher <name>', 'only clicks of this publisher', parsePublisher)
+  .addOption(
+    new Option('--outcome <outcome>', `only clicks with this outcome: ${OUTCOMES.join(', ')}`).choices(
+      OUTCOMES,
+    ),
+  )
+  .option('--limit <n>', 'number of rows at most', parseCount, 100)
+  .action(async (options: Options) => {
+    await withDatabase(async (pool) => {
+      const filter = filterOf(options);
+      const toRow = options.format === 'table' ? toTableRow : listedClickJson;
+      const writer = createRowWriter(options, 'The ledger has no such clicks');
+      let listed = 0;
+      let next: string | null | undefined;
+      do {
+        const limit = Math.min(PAGE_CLICKS, options.limit - listed);
+        const page = await listClicks(pool, filter, { from: next, limit });
+        await writer.write(page.clicks.map(toRow));
+        listed += page.clicks.length;
+        next = page.next;
+      } while (next !== null && listed < options.limit);
+      await writer.finish();
+      if (next !== null) printNote(`There can be more clicks: --limit lists at most ${options.limit}`);
+    });
+  });
