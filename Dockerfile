@@ -27,6 +27,6 @@ COPY cli cli
 # `node` of the base image, as a number: Kubernetes cannot tell from a name that it is not root.
 USER 1000:1000
 # cli/start/node-flags.ts says what the flags are for, and which parts get one more, which NODE_OPTIONS does not take.
-ENV NODE_OPTIONS="--max-semi-space-size=16 --disable-warning=TimeoutNegativeWarning"
+ENV NODE_OPTIONS="--max-semi-space-size=16"
 ENTRYPOINT ["node"]
 CMD ["cli/main.js", "--help"]

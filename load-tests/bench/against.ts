@@ -77,13 +77,10 @@ async function runBench(
   const ofOurs = program === OUR_BENCH ? Object.entries(settings) : [];
   for (const [setting, value] of ofOurs) options.push('--set', `${setting}=${value}`);
   // The program finds its checkout by its own path.
-  const child = resources.child(
-    [process.execPath, '--disable-warning=TimeoutNegativeWarning', program, ...options],
-    {
-      env,
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    },
-  );
+  const child = resources.child([process.execPath, program, ...options], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
   let messages = '';
   child.stderr?.on('data', (bytes) => {
     messages = (messages + bytes).slice(-ERROR_CHARACTERS);

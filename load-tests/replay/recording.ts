@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { counted } from '../../common/counted.ts';
-import { errorCode, TollwayError } from '../../common/errors.ts';
-import { linesOf, textChunks } from '../../common/text-file.ts';
+import { TollwayError } from '../../common/errors.ts';
+import { fileChunks, linesOf } from '../../common/text-file.ts';
 import { CLICK_BYTES_MAX } from '../../contract/click-event.ts';
 import { isSeparatorLine } from './csv-rows.ts';
 import { createReader, type Format, formatOfLine, type ReaderOptions } from './formats.ts';
@@ -137,15 +136,8 @@ async function* bytesOf(
   { path, name }: NamedFile,
   onChunk: (chunk: Buffer) => void = () => {},
 ): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of textChunks(name, createReadStream(path))) {
-      onChunk(chunk);
-      yield chunk;
-    }
-  } catch (cause) {
-    const code = errorCode(cause);
-    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
-    const problem = code === 'ENOENT' ? 'the file does not exist' : `the file cannot be read (${code})`;
-    throw new TollwayError('bad_file', `${name}: ${problem}`, { cause });
+  for await (const chunk of fileChunks(path, name)) {
+    onChunk(chunk);
+    yield chunk;
   }
 }
