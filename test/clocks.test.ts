@@ -11,6 +11,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     why: 'the time of change of the snapshot file, written and read',
   },
   'ad-server/blocked-spools.ts': { reads: 1, why: 'the time of change of a segment file' },
+  'console/api/routes/click-list.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'console/api/routes/reports.ts': {
     reads: 1,
     why: 'the present quarter of an hour, as the end of a report',
@@ -34,6 +35,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'ad-server/http/front/answer-bytes.ts': { reads: 1, why: 'the header Date' },
   'ad-server/http/public-pages.ts': { reads: 1, why: 'whether the day of a daily cap is over' },
   'ad-server/redirect/redirect.ts': { reads: 1, why: 'the time of a click' },
+  'cli/commands/click-list.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'cli/commands/report.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'cli/commands/rewind.ts': { reads: 1, why: 'a time that the operator gives' },
   'cli/start/embedded-postgres.ts': {
@@ -61,7 +63,6 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'processor/dispatch/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/maintenance-loop.ts': { reads: 1, why: 'the time of a metric' },
-  'processor/charge/dry-run.ts': { reads: 1, why: 'the time of a click' },
   'ledger/api-keys.ts': { reads: 1, why: 'the expiry of a key, which the caller gives' },
   'ledger/user-agents.ts': { reads: 1, why: 'the day on which a text was confirmed' },
   'brokers/kafka/lag.ts': { reads: 1, why: 'the age of a click' },
@@ -70,6 +71,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     why: 'the timestamp of a record, for the age of a click',
   },
   'brokers/kinesis/backlog.ts': { reads: 1, why: 'a time that the operator gives' },
+  'brokers/kinesis/expired-shards.ts': { reads: 1, why: 'a time of the stream' },
   'brokers/kinesis/positions.ts': { reads: 2, why: 'times of the stream' },
   'brokers/kinesis/shard-reader.ts': { reads: 3, why: 'times of the stream and of clicks' },
   'brokers/kinesis/source.ts': { reads: 1, why: 'a time of the stream' },

@@ -253,7 +253,7 @@ describe('docs/troubleshooting.md', () => {
 
   it('quotes messages as the code writes them', () => {
     // What PostgreSQL and the system say is not in our code.
-    const foreign = /^(relation "|password authentication|ENOSPC|Tollway-Click: none)/;
+    const foreign = /^(relation "|could not extend|password authentication|ENOSPC|Tollway-Click: none)/;
     const quoted = [...page.matchAll(/`([A-Z][A-Za-z_, ]+: [^`]*…[^`]*|[A-Z][a-z]+ [^`]*…[^`]*)`/g)].map(
       ([, message = '']) => message,
     );

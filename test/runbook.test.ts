@@ -83,6 +83,14 @@ describe('docs/runbook.md', () => {
     },
   );
 
+  it('says where the live page sends an operator for a part that runs and is not ready, that a restart does not help', () => {
+    const [section = ''] = runbook.split('### TollwayPartDown\n')[1]?.split('\n### ') ?? [];
+    expect(section).toContain('TollwayPartNotReady');
+    expect(section).toContain('do not restart it');
+    for (const alert of ['TollwayBrokerDown', 'TollwayClicksUnrecorded', 'TollwayDatabaseDown'])
+      expect(section).toContain(`[${alert}](#${alert.toLowerCase()})`);
+  });
+
   it('says what to do for every kind of problem that a reconciliation finds', () => {
     const rows = rowsOf(runbook, 'it begins with').map(cellsOf);
     expect(rows.map(([kind]) => kind)).toEqual(PROBLEM_KINDS.map((kind) => `\`${kind} …\``));

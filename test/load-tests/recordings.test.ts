@@ -345,6 +345,15 @@ it('reads standard input twice from a copy, and removes the copy', async () => {
   expect(existsSync(copy)).toBe(false);
 });
 
+it('says that standard input cannot be copied, which is no error of the database', async () => {
+  const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+  const input = new Readable({ read: () => input.destroy(full) });
+  await expect(withWholeFile('-', input, async () => {})).rejects.toMatchObject({
+    code: 'bad_file',
+    message: expect.stringMatching(/^standard input: cannot be copied to .*: ENOSPC: no space left/),
+  });
+});
+
 describe('a time zone', () => {
   it.each([
     ['Europe/Berlin', '2026-07-01 12:00:00', '2026-07-01T10:00:00Z'],

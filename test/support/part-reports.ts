@@ -5,7 +5,7 @@ import type { Part, PartOf } from '../../ledger/parts.ts';
 export function adServerNumbers(changes: Partial<AdServerNumbers> = {}): AdServerNumbers {
   return {
     ...{ workers: 1, accepted: 0, relayed: 0, unrecorded: 0, unrecordedRecently: 0 },
-    ...{ linksAnsweredRecently: 0, linksRefusedRecently: 0 },
+    ...{ linksAnsweredRecently: 0, linksRefusedRecently: 0, requestsRecently: 0, linksNotFoundRecently: 0 },
     ...{ redirectsPerSecond: 0, redirectP99Seconds: null },
     ...{ spoolBytes: 0, spoolBytesMax: 1_073_741_824, spoolOldestSeconds: 0 },
     ...{ catalogAgeSeconds: 1, catalogAds: 3 },

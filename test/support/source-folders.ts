@@ -20,3 +20,24 @@ export function readSources(folders: readonly string[] = SOURCE_FOLDERS): Source
     .sort()
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
 }
+
+/** The folders of what runs in production. */
+const PRODUCT_FOLDERS = [
+  'ad-server',
+  'brokers',
+  'cli',
+  'common',
+  'console',
+  'ledger',
+  'migrations',
+  'processor',
+  'producer',
+];
+
+/** The code that runs in production, without comments and without files whose path begins with one of these texts. */
+export function productCode(without: readonly string[]): string {
+  return readSources(PRODUCT_FOLDERS)
+    .filter(({ path }) => !without.some((beginning) => path.startsWith(beginning)))
+    .map(({ text }) => text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, ''))
+    .join('\n');
+}
