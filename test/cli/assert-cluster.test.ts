@@ -1,8 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
-import { silent } from '../support/loggers.ts';
+import { assertCluster } from '../../cli/start/assert-cluster.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const folder = (files: Readonly<Record<string, string>>) => (path: string) => {
@@ -16,12 +15,17 @@ it.each([
   ['another folder', folder({ 'notes.txt': 'x' }), 'a folder without the file PG_VERSION. Restore it'],
   ['an older cluster', folder({ PG_VERSION: '17\n' }), 'one of PostgreSQL 17. Use the version of Tollway'],
   ['a file', (path: string) => writeFileSync(path, ''), 'a file. Move it away'],
-])('npm start says what it found in place of its database: %s', async (_, make, message) => {
-  const dataDir = temporaryFolder();
-  const path = join(dataDir, 'postgres');
+])('npm start says what it found in place of its database: %s', (_, make, message) => {
+  const path = join(temporaryFolder(), 'postgres');
   make(path);
-  await expect(startEmbeddedPostgres(dataDir, silent)).rejects.toMatchObject({
-    code: 'embedded_postgres',
-    message: expect.stringContaining(`Expected a data folder of PostgreSQL 18 in ${path}, got ${message}`),
-  });
+  const expected = `Expected a data folder of PostgreSQL 18 in ${path}, got ${message}`;
+  expect(() => assertCluster(path, '18')).toThrow(
+    expect.objectContaining({ code: 'embedded_postgres', message: expect.stringContaining(expected) }),
+  );
+});
+
+it('npm start accepts the data folder of its own version', () => {
+  const path = join(temporaryFolder(), 'postgres');
+  folder({ PG_VERSION: '18\n' })(path);
+  expect(() => assertCluster(path, '18')).not.toThrow();
 });

@@ -170,9 +170,7 @@ async function hold(side: Side, chunks: Conversation, transport: Transport, peer
       client.end();
     },
     outcome: (): Outcome => ({
-      received: untilClosed(Buffer.concat(received).toString('latin1'))
-        // With an earlier response in progress, node:http sends this in the middle of a later one.
-        .replaceAll('HTTP/1.1 100 Continue\r\n\r\n', '')
+      received: untilClosed(withoutContinue(Buffer.concat(received).toString('latin1')))
         .replace(CLICK_ID, 'ID')
         .replace(/Date: [^\r]*/g, 'Date: now')
         .replace(/<!doctype html>.*?<title>(.*?)<\/title>.*?<\/html>\n/gs, '<page "$1">'),
@@ -206,6 +204,11 @@ async function settle(progress: () => string): Promise<void> {
     if (now !== last) same = -1;
     last = now;
   }
+}
+
+/** With an earlier response in progress, node:http sends `100 Continue` in the middle of a later one, between its headers and its body too. */
+function withoutContinue(stream: string): string {
+  return stream.replaceAll('HTTP/1.1 100 Continue\r\n\r\n', '');
 }
 
 /**

@@ -8,7 +8,7 @@ import {
 } from '../../cli/start/embedded-postgres.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { silent } from '../support/loggers.ts';
-import { suiteFolder } from '../support/temporary-folder.ts';
+import { suiteFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
 const SECRETS = {
   LINK_KEYS: 'k1:signs:secret-of-links',
@@ -69,6 +69,16 @@ it.runIf(process.platform === 'linux')('gives the server no secret of the enviro
     expect(environment).not.toContain(name);
     expect(environment).not.toContain(value);
   }
+});
+
+it('makes no cluster in place of one that is missing', async () => {
+  const other = temporaryFolder();
+  mkdirSync(join(other, 'postgres'));
+  await expect(startEmbeddedPostgres(other, silent)).rejects.toMatchObject({
+    code: 'embedded_postgres',
+    message: expect.stringMatching(/Expected a data folder of PostgreSQL \d\d in .*, got an empty folder/),
+  });
+  expect(readdirSync(join(other, 'postgres'))).toEqual([]);
 });
 
 describe('a file of the process id without a number, as after a loss of power', () => {

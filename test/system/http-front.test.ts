@@ -71,3 +71,15 @@ it('CONNECT closes the connection at once, as with node:http', async () => {
     expect(result?.reference).toEqual(result?.front);
   }
 });
+
+it('the 100 Continue that node:http sends between headers and body is not taken for the next response', async () => {
+  const pair = await frontPair();
+  const random = createRandom(1);
+  const post = 'POST /c/x HTTP/1.1\r\nHost: go.example\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n';
+  const batch = Array.from({ length: 9 }, () => [plainRequest(random), Buffer.from(post)]);
+  const results = await pair.compare(batch, 'memory');
+  for (const { front, reference } of results) {
+    expect(reference.received).toMatch(/405 Method Not Allowed.*<page "Method not allowed">$/s);
+    expect(front).toEqual(reference);
+  }
+});
