@@ -31,7 +31,7 @@ function explain(error: unknown): string {
   if (isDatabaseUnavailable(error))
     return `The database does not answer: ${message}. Run npm start, or check DATABASE_URL and the server`;
   if (isSchemaMissing(error))
-    return `The database lacks a table or column of the ledger: ${message}. Check DATABASE_URL, or run npm run migrate`;
+    return `The database lacks a table, column or function of the ledger: ${message}. Check DATABASE_URL, or run npm run migrate`;
   switch (errorCode(error)) {
     case READ_ONLY:
       return `The database is read-only: ${message}. Check whether DATABASE_URL names a standby, or default_transaction_read_only is set`;

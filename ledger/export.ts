@@ -183,8 +183,8 @@ export async function readSettledFloor(pool: Pool): Promise<Date | null> {
 }
 
 /**
- * Returns the upper bound of an export, never below `since`. While clicks are being settled, the watermark is rounded down to the second,
- * so it can be up to a second below the bound of the export before; without the limit, the next export would repeat rows.
+ * Returns the upper bound of an export, never below `since`. The watermark can be below the bound of the export before; without the limit,
+ * the next export would repeat rows.
  */
 async function upperBoundOf(
   pool: Pool,
@@ -196,8 +196,10 @@ async function upperBoundOf(
       `Expected an end (until) after the beginning (since), got ${until.toISOString()} before ${since.toISOString()}`,
     );
   }
-  // The database's clock, because it stamps the rows.
-  const { rows } = await pool.query<{ now: Date }>('select clock_timestamp() as now');
+  // The clocks that stamp the rows: if the server's was set back, the bound of the export before is after it.
+  const { rows } = await pool.query<{ now: Date }>(
+    'select greatest(clock_timestamp(), to_timestamp(last_value / 1000.0)) as now from settlement_clock',
+  );
   const now = rows[0]?.now;
   if (!now) throw new Error('Expected one row, got none');
   if (since > now) {

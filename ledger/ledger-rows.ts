@@ -9,14 +9,16 @@ export type SettledClick = { readonly record: ReadClick; readonly verdict: Verdi
 
 /** Collects the rows of settled clicks, in `ledger`, `spent_nonce` and `click_evidence`, and inserts them. */
 export class LedgerRows {
-  private readonly ledger = new CopyRows(12);
+  private readonly ledger = new CopyRows(13);
   private readonly spentNonces = new CopyRows(2);
   /** The time of the earliest click in Unix ms; `Infinity` without clicks. */
   earliestMs = Number.POSITIVE_INFINITY;
+  private readonly settledAt: number;
   private readonly evidence: EvidenceRows | null;
 
-  /** `evidence`: `null` if no evidence is kept. */
-  constructor(evidence: EvidenceRows | null) {
+  /** `settledAt`: the time that the rows are stamped with, in Unix ms. `evidence`: `null` if no evidence is kept. */
+  constructor(settledAt: number, evidence: EvidenceRows | null) {
+    this.settledAt = settledAt;
     this.evidence = evidence;
   }
 
@@ -31,6 +33,7 @@ export class LedgerRows {
     ledger.sharedUuid(from?.spoolId ?? null);
     ledger.int8(from?.sequence ?? null);
     ledger.timestamp(click.clickedAt);
+    ledger.timestamp(this.settledAt);
     ledger.int8(outcome === 'charged' ? click.priceMicros : 0);
     ledger.int4(click.advertiserId);
     ledger.int4(click.campaignId);
@@ -49,7 +52,7 @@ export class LedgerRows {
     await sendRows(connection, [
       {
         rows: this.ledger,
-        statement: `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id,
+        statement: `copy ledger (click_id, nonce, spool_id, sequence, clicked_at, settled_at, charged_micros, advertiser_id, campaign_id, ad_id,
           outcome, reason, publisher) from stdin (format binary)`,
       },
       { rows: this.spentNonces, statement: 'copy spent_nonce (nonce, click_id) from stdin (format binary)' },

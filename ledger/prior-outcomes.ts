@@ -26,10 +26,15 @@ export function hasPriorOutcome(record: ReadClick, prior: PriorOutcomes): boolea
 }
 
 /** What a transaction reads before it decides. */
-export type PriorState = { readonly window: LedgerWindow; readonly prior: PriorOutcomes };
+export type PriorState = {
+  readonly window: LedgerWindow;
+  /** The time that its rows are stamped with, in Unix ms. */
+  readonly settledAt: number;
+  readonly prior: PriorOutcomes;
+};
 
 /**
- * Reads the window, which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window
+ * Reads the window, the time of settlement, which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window
  * are skipped. Call it under the locks of the clicks' advertisers and spools: its statements begin after the locks, so under
  * `READ COMMITTED` they see everything that was committed while the transaction waited for them.
  */
@@ -38,9 +43,10 @@ export async function readPriorOutcomes(
   clicks: readonly ReadClick[],
   keys: BatchKeys,
 ): Promise<PriorState> {
-  const { window, found } = await readRejections(connection, clicks, keys);
+  const { found, ...read } = await readRejections(connection, clicks, keys);
   const clickIds = clicks.map(({ click }) => click.clickId);
-  return { window, prior: outcomesOf([...found, ...(await lookUp(connection, clickIds, keys, window))]) };
+  const settled = await lookUp(connection, clickIds, keys, read.window);
+  return { ...read, prior: outcomesOf([...found, ...settled]) };
 }
 
 /**
@@ -52,8 +58,9 @@ export async function readPriorRejections(
   clicks: readonly ReadClick[],
   keys: BatchKeys,
 ): Promise<PriorState> {
-  const { window, found } = await readRejections(connection, clicks, keys);
-  return { window, prior: outcomesOf([...found, ...(await lookUp(connection, [], keys, window))]) };
+  const { found, ...read } = await readRejections(connection, clicks, keys);
+  const spent = await lookUp(connection, [], keys, read.window);
+  return { ...read, prior: outcomesOf([...found, ...spent]) };
 }
 
 type Found = { readonly what: 'click' | 'unkeyed' | 'nonce' | 'rejected'; readonly id: string };
@@ -66,19 +73,21 @@ function outcomesOf(found: readonly Found[]): PriorOutcomes {
   return { clickIds, unkeyed, rejected: pick('rejected'), spentNonces: pick('nonce') };
 }
 
+type RejectionRow = WindowRow & { settled_at: Date } & (Found | { what: null });
+
 /**
- * Reads the window and the dead letters of a batch, in one prepared statement: planning it takes longer than running it. It selects the
+ * Reads the window, the time of settlement and the dead letters of a batch, in one prepared statement: planning it takes longer than running it. It selects the
  * dead letters by ranges: they are few, so a range is faster than a look-up of each identity.
  */
 async function readRejections(
   connection: Connection,
   clicks: readonly ReadClick[],
   { spools, unattributedIds }: BatchKeys,
-): Promise<{ window: LedgerWindow; found: Found[] }> {
+): Promise<{ window: LedgerWindow; settledAt: number; found: Found[] }> {
   const ranges = [...spools.values()];
-  const { rows } = await connection.query<WindowRow & (Found | { what: null })>({
+  const { rows } = await connection.query<RejectionRow>({
     name: 'read rejections',
-    text: `select ${WINDOW_COLUMNS}, what, id from ledger_window left join (
+    text: `select ${WINDOW_COLUMNS}, (select lock_settlement()) as settled_at, what, id from ledger_window left join (
        select 'rejected' as what, identity as id from dead_letter
          join unnest($1::uuid[], $2::bigint[], $3::bigint[]) batch (spool_id, lowest, highest)
          on dead_letter.spool_id = batch.spool_id and dead_letter.sequence between batch.lowest and batch.highest
@@ -96,7 +105,13 @@ async function readRejections(
       clicks.at(-1)?.click.clickId,
     ],
   });
-  return { window: windowOf(rows[0]), found: rows.flatMap((row) => (row.what === null ? [] : row)) };
+  const [first] = rows;
+  const window = windowOf(first);
+  return {
+    window,
+    settledAt: Number(first?.settled_at),
+    found: rows.flatMap((row) => (row.what === null ? [] : row)),
+  };
 }
 
 /**

@@ -38,7 +38,9 @@ export async function rollUp(pool: Pool): Promise<Date> {
   await summarizeIndexes(pool);
   let [spanMs, isEmpty] = [FIRST_SPAN_MS, false];
   for (;;) {
-    const span = inTransaction(pool, (connection) => addSpan(connection, spanMs, isEmpty));
+    // Before the transaction: every statement below sees all rows that are stamped before it.
+    const watermark = await readSettlementWatermark(pool);
+    const span = inTransaction(pool, (connection) => addSpan(connection, watermark, spanMs, isEmpty));
     const added = await inServerTimeZone(span);
     if (added.isDone) return added.rolledTo;
     if (added.workedMs < SHORT_MS) spanMs = Math.min(2 * spanMs, SPAN_MS_MAX);
@@ -57,13 +59,16 @@ type AddedSpan = {
 };
 
 /** `isAfterEmpty`: nothing was settled in the span before, so the next day may be empty as well. */
-async function addSpan(connection: Connection, spanMs: number, isAfterEmpty: boolean): Promise<AddedSpan> {
+async function addSpan(
+  connection: Connection,
+  watermark: Date,
+  spanMs: number,
+  isAfterEmpty: boolean,
+): Promise<AddedSpan> {
   const { rolledTo: from } = await lockState(connection);
   const startedAt = performance.now();
-  // Read after the lock and before the rows: every statement below sees all rows that are stamped before it.
-  const watermark = await readSettlementWatermark(connection);
   const after = (ms: number) => new Date(Math.min(watermark.getTime(), from.getTime() + ms));
-  // While clicks are being settled the watermark can be up to a second below the one of the last run.
+  // The watermark can be below the one of the last run, or of another run that was faster.
   if (after(spanMs) <= from) return { rolledTo: from, isDone: true, isEmpty: true, workedMs: 0 };
   const days = await listUnrolledDays(connection, from);
   const isSkipped = isAfterEmpty && (await isNothingSettled(connection, days, from, after(EMPTY_SPAN_MS)));
@@ -177,16 +182,16 @@ async function lockState(connection: Connection): Promise<{ rolledTo: Date }> {
 }
 
 /**
- * Lists the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `nowMs`: the database's
- * time at the beginning of the transaction; `earliestMs`: the time of the earliest click; both in Unix ms.
+ * Lists the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `settledAt`: the
+ * time that they are stamped with; `earliestMs`: the time of the earliest click; both in Unix ms.
  */
 export async function listLateDays(
   connection: Connection,
-  nowMs: number,
+  settledAt: number,
   earliestMs: number,
   settled: readonly SettledClick[],
 ): Promise<void> {
-  const yesterday = dayStart(nowMs) - DAY_MS;
+  const yesterday = dayStart(settledAt) - DAY_MS;
   if (earliestMs >= yesterday) return;
   const late = new Set<number>();
   for (const { record } of settled)
@@ -241,8 +246,7 @@ export async function addCreditsToRollup(connection: Connection, clickIds: reado
 
 /**
  * Computes the rollup again from the days that the ledger has; older days and credits stay. For sums that `reconcile --deep` reports as
- * wrong, for example after the clock of the database server was set back: rows stamped before `rolled_to` are missed then. Runs and
- * credits wait for each day, which takes about a second for a million clicks.
+ * wrong. Runs and credits wait for each day, which takes about a second for a million clicks.
  */
 export async function rebuildRollup(pool: Pool): Promise<void> {
   for (const day of await inTransaction(pool, (connection) => listPartitionDays(connection, 'ledger')))

@@ -18,6 +18,68 @@ exception when invalid_parameter_value then
   return null;
 end $$;
 
+-- The settlement clock: the highest settlement watermark so far (ledger/settlement-watermark.ts), in Unix ms. A sequence, because a statement
+-- reads its present value, whatever the snapshot of its transaction.
+create sequence settlement_clock minvalue 0 start 0;
+-- The server's clock when the settlement clock was set.
+create sequence settlement_clock_set_at minvalue 0 start 0;
+grant select on sequence settlement_clock to public;
+
+-- The clock of the server, in Unix ms.
+create function clock_ms() returns bigint language sql volatile as $$
+  select floor(extract(epoch from clock_timestamp()) * 1000)::bigint
+$$;
+
+-- Second key of the advisory locks of settling transactions: the time in ms, modulo 2^32 (50 days).
+create function settlement_key(ms bigint) returns integer language sql immutable as $$
+  select ((ms & 4294967295) - 2147483648)::integer
+$$;
+
+-- Takes the settlement lock of a transaction, if it does not hold it yet, and returns the time of its rows: at least that of the lock, and at
+-- least each watermark that was read before the lock. The setting is the memory of the transaction, and a savepoint that is rolled back
+-- forgets it with its lock.
+create function lock_settlement() returns timestamptz language plpgsql volatile
+  security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  stamp timestamptz := nullif(current_setting('tollway.settled_at', true), '')::timestamptz;
+  locked_ms bigint;
+begin
+  if stamp is null then
+    select greatest(public.clock_ms(), last_value) into locked_ms from public.settlement_clock;
+    perform pg_advisory_xact_lock_shared(826366246, public.settlement_key(locked_ms));
+    -- Again, because a watermark can have been read between the first look and the lock.
+    select to_timestamp(greatest(locked_ms, last_value) / 1000.0) into stamp from public.settlement_clock;
+    perform set_config('tollway.settled_at', stamp::text, true);
+  end if;
+  return stamp;
+end $$;
+
+-- The settlement watermark. It sets the settlement clock first: to the server's clock or, while that one is behind because it was set back,
+-- on by half of the time since the call before, so that the two meet again. A transaction that may not write leaves the settlement clock as it
+-- is.
+create function settlement_watermark() returns timestamptz language plpgsql volatile
+  security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  now_ms bigint := public.clock_ms();
+  elapsed_ms bigint;
+  watermark_ms bigint;
+begin
+  -- One at a time: the settlement clock must not go back.
+  perform pg_advisory_xact_lock(hashtext('tollway settlement clock'));
+  select last_value into watermark_ms from public.settlement_clock;
+  if not current_setting('transaction_read_only')::boolean then
+    select least(now_ms - last_value, 10000) into elapsed_ms from public.settlement_clock_set_at;
+    watermark_ms := setval('public.settlement_clock', greatest(now_ms, watermark_ms + greatest(elapsed_ms / 2, 1)));
+    perform setval('public.settlement_clock_set_at', now_ms);
+  end if;
+  -- The age of a lock is its distance from the watermark, modulo 2^32. A lock can be younger, by less than 2^28 ms (three days).
+  return to_timestamp((watermark_ms - greatest(0, coalesce((
+    select max(((watermark_ms - (objid::bigint + 2147483648) + 268435456) & 4294967295) - 268435456) from pg_locks
+    where locktype = 'advisory' and classid = 826366246 and objsubid = 2
+      and database = (select oid from pg_database where datname = current_database())
+  ), 0))) / 1000.0);
+end $$;
+
 create table advertiser (
   id integer generated always as identity primary key,
   name text not null check (length(name) between 1 and 200),
@@ -63,7 +125,7 @@ create table budget_entry (
   -- Unique for each advertiser, so that a retry after a lost reply adds nothing.
   reference text not null check (length(reference) between 1 and 200),
   click_id uuid, -- the click that a credit refunds
-  created_at timestamptz not null default statement_timestamp(), -- see `ledger.settled_at`
+  created_at timestamptz not null default lock_settlement(), -- see `ledger.settled_at`
   unique (advertiser_id, reference),
   constraint budget_entry_credit_names_click check ((kind = 'credit') = (click_id is not null))
 );

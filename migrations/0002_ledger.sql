@@ -10,9 +10,9 @@ create table ledger (
   spool_id uuid, -- the spool that accepted the click; null if its record had no key
   sequence bigint,
   clicked_at timestamptz not null,
-  -- The time of the statement, not of the beginning of the transaction. The transaction took a lock before it, from which readers
-  -- compute up to which time the rows are complete (ledger/settlement-watermark.ts).
-  settled_at timestamptz not null default statement_timestamp(),
+  -- The time at which the transaction took the settlement lock, from which readers compute up to which time the rows are complete
+  -- (ledger/settlement-watermark.ts). `COPY` gives it, because the function would run for each row.
+  settled_at timestamptz not null default lock_settlement(),
   charged_micros bigint not null,
   advertiser_id integer not null,
   campaign_id integer not null,
@@ -84,7 +84,7 @@ create table dead_letter (
   detail text not null,
   raw bytea, -- null for a record without a value, and after a discard
   clicked_at timestamptz,
-  settled_at timestamptz not null default statement_timestamp(), -- see `ledger.settled_at`
+  settled_at timestamptz not null default lock_settlement(), -- see `ledger.settled_at`
   discarded_at timestamptz,
   -- Whether the spool counters count it as rejected. Foreign records, without a key of Tollway and without a click, are not counted.
   counted boolean not null

@@ -44,12 +44,12 @@ create table click_rollup_state (
   one boolean primary key default true check (one),
   rolled_to timestamptz not null
 );
-insert into click_rollup_state (rolled_to) values (date_trunc('milliseconds', statement_timestamp()));
+insert into click_rollup_state (rolled_to) values (settlement_watermark());
 
 -- Days before yesterday that clicks were settled for, by transaction: the rollup looks at today and yesterday by itself, and at these.
 create table click_rollup_late_day (
   day date not null,
-  settled_at timestamptz not null default statement_timestamp() -- as in the ledger
+  settled_at timestamptz not null default lock_settlement() -- as in the ledger
 );
 
 -- The block range indexes of a day cover new blocks only after this. They belong to the owner of the tables.

@@ -2,17 +2,15 @@
 
 -- Adds an entry. The actor is the JSON in the setting `tollway.actor` of the transaction (`Actor` in ledger/actor.ts), else the database
 -- role of the session. Runs as the owner of the tables, because no role may write to `audit_entry`.
--- The lock is that of `LOCK_SETTLEMENT` in ledger/settlement-watermark.ts, taken before the entry is stamped: an export up to the watermark
--- misses no entry.
+-- The entry is not stamped before the settlement lock of its transaction: an export up to the settlement watermark misses no entry.
 create function write_audit_entry(action text, subject text, advertiser_id integer, before jsonb, after jsonb) returns void
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   actor jsonb := nullif(current_setting('tollway.actor', true), '')::jsonb;
 begin
-  perform pg_advisory_xact_lock_shared(826366246, (floor(extract(epoch from clock_timestamp()))::int8 - 1577836800)::int4);
   insert into public.audit_entry (at, actor_type, actor, actor_name, actor_role, action, subject, advertiser_id, before, after)
   values (
-    clock_timestamp(), coalesce(actor ->> 'type', 'database'),
+    greatest(public.lock_settlement(), clock_timestamp()), coalesce(actor ->> 'type', 'database'),
     coalesce(actor ->> 'id', actor ->> 'user', actor ->> 'component', session_user),
     actor ->> 'name', actor ->> 'role', action, subject, advertiser_id, before, after
   );

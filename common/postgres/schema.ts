@@ -5,9 +5,9 @@ export const NEWEST_MIGRATION = '0011_advertiser_clicks';
 
 const UNDEFINED_TABLE = '42P01';
 const UNDEFINED_COLUMN = '42703';
+const UNDEFINED_FUNCTION = '42883';
 
-/** Whether a statement named a table or column that the database lacks: it is another database, or it is not migrated. */
+/** Whether a statement named a table, column or function that the database lacks: it is another database, or it is not migrated. */
 export function isSchemaMissing(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === UNDEFINED_TABLE || code === UNDEFINED_COLUMN;
+  return [UNDEFINED_TABLE, UNDEFINED_COLUMN, UNDEFINED_FUNCTION].includes(errorCode(error) ?? '');
 }

@@ -161,7 +161,7 @@ function problemOf(error: unknown, method: string): Problem | null {
     return problem('busy', 'Another change holds what this one needs; try again');
   }
   if (isSchemaMissing(error)) {
-    const detail = `The database lacks a table or column of the ledger: ${errorMessage(error)}. Check DATABASE_URL, or run npm run migrate`;
+    const detail = `The database lacks a table, column or function of the ledger: ${errorMessage(error)}. Check DATABASE_URL, or run npm run migrate`;
     return problem('not_migrated', detail);
   }
   return fastifyProblem(error);

@@ -143,7 +143,7 @@ async function settleWith(
   // Everything that decides an outcome is read after these locks: until the commit no other transaction settles these advertisers' clicks.
   const advertisers = await lockAdvertisers(connection, keys.advertiserIds);
   await lockSpools(connection, keys, unreadable);
-  const { window, prior } = await readPrior(connection, clicks, keys);
+  const { window, settledAt, prior } = await readPrior(connection, clicks, keys);
   const isAllNew = prior.clickIds.size + prior.rejected.size === 0;
   const { unsettled, duplicates } = isAllNew
     ? { unsettled: clicks, duplicates: copies }
@@ -160,7 +160,7 @@ async function settleWith(
   const days = await readCampaignDays(connection, unsettled, ads);
   const clickAgeMaxDays = isRedrive ? null : options.clickAgeMaxDays;
   const allocation = openAllocation(balancesOf(ads, advertisers, prior, days));
-  const rows = new LedgerRows(evidenceRows(window, evidence));
+  const rows = new LedgerRows(settledAt, evidenceRows(window, evidence));
   const { settled, rejected } = decide(unsettled, { ads, window, clickAgeMaxDays }, allocation, rows);
   checkRejected(rejected);
   const candidates = onePerIdentity([...unreadable.map(toRejection), ...rejected]);
@@ -174,7 +174,7 @@ async function settleWith(
   await chargeCampaignDays(connection, allocation.chargedByDay());
   await appendSpoolCounters(connection, counters);
   if (window.evidenceFloorMs !== null) await insertSeenDuplicates(connection, duplicates);
-  await listLateDays(connection, window.nowMs, rows.earliestMs, settled);
+  await listLateDays(connection, settledAt, rows.earliestMs, settled);
   const { lowBudget, nearLimit } = findLimits(allocation, advertisers, ads);
   await passLowBudget(connection, lowBudget);
   await updateBudgetFlags(connection, nearLimit);

@@ -48,7 +48,7 @@ describe('a command', () => {
     expect([code, stderr]).toEqual([
       1,
       expect.stringMatching(
-        /^The database lacks a table or column of the ledger: relation .+ does not exist\. Check DATABASE_URL, or run npm run migrate\n$/,
+        /^The database lacks a table, column or function of the ledger: .+ does not exist\. Check DATABASE_URL, or run npm run migrate\n$/,
       ),
     ]);
   });

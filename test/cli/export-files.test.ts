@@ -180,7 +180,7 @@ describe('a run', () => {
     expect(await run({ until: new Date(today - DAY_MS) })).toEqual([nameOf(today - 2 * DAY_MS)]);
     const before = readdirSync(folder).map((name) => statSync(join(folder, name)).mtimeMs);
     const second = await chargeAt(today - DAY_MS);
-    // Settled in the first period after it was written: cannot happen without a clock that is set back.
+    // Settled in the first period after it was written, which cannot happen: a period is written again by no run.
     await chargeAt(today - 2 * DAY_MS + 1);
     expect(await run({ since: new Date(today - 5 * DAY_MS) })).toEqual([nameOf(today - DAY_MS)]);
     expect(await run()).toEqual([]);

@@ -5,10 +5,11 @@ import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/bud
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { type ExportFilter, type ExportRow, exportLedger } from '../../ledger/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { LOCK_SETTLEMENT, readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
+import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { lockSettlementAt } from '../support/database-clock.ts';
 import { clickRecord, TestSpool, unreadableRecord } from '../support/records.ts';
 
 let database: TestDatabase & { drop: () => Promise<void> };
@@ -82,15 +83,14 @@ describe('consecutive exports, while transactions are open', () => {
     const { ad } = await addAccount(database.pool);
     const connection = await database.pool.connect();
     await connection.query(BEGIN_CHARGE);
-    const begun = await readSettlementWatermark(connection);
+    const begun = await readSettlementWatermark(database.pool);
     const click = clickRecord({ ad });
-    // The bound is rounded down to the second, so the click is settled in a later second than its transaction began.
-    await connection.query('select pg_sleep(1.1)');
+    await connection.query('select pg_sleep(0.1)');
     await settle(connection, [click], { clickAgeMaxDays: 14 });
     const { rows, until } = await exported();
     expect(rows).toEqual([]);
-    // At most the second in which the transaction began.
-    expect(until.getTime()).toBeLessThanOrEqual(begun.getTime());
+    // The time at which the transaction took its lock.
+    expect(until).toEqual(begun);
     expect(Date.now() - until.getTime()).toBeLessThan(30_000);
     await connection.query('commit');
     connection.release();
@@ -101,8 +101,7 @@ describe('consecutive exports, while transactions are open', () => {
 
   it('end before the oldest of several transactions, and ignore transactions of other databases', async () => {
     const connections = await Promise.all([3, 30, 0].map(() => database.pool.connect()));
-    const beginAgo = (seconds: number) =>
-      `begin; ${LOCK_SETTLEMENT.replace('clock_timestamp()', `clock_timestamp() - interval '${seconds} seconds'`)}`;
+    const beginAgo = (seconds: number) => `begin; ${lockSettlementAt(`clock_ms() - ${1_000 * seconds}`)}`;
     try {
       for (const [index, seconds] of [3, 30, 0].entries()) await connections[index]?.query(beginAgo(seconds));
       const ageMs = Date.now() - (await readSettlementWatermark(database.pool)).getTime();
@@ -122,20 +121,14 @@ describe('consecutive exports, while transactions are open', () => {
     const { ad } = await addAccount(database.pool);
     const connection = await database.pool.connect();
     try {
-      for (;;) {
-        await chargeBatch(database.pool, [clickRecord({ ad })]);
-        const { until } = await exported();
-        await connection.query(BEGIN_CHARGE);
-        // The lock has the second in which the transaction began, which is before the bound, unless a new second has begun.
-        const watermark = await readSettlementWatermark(database.pool);
-        if (watermark < until) {
-          const next = await exported({ since: until });
-          expect(next.until).toEqual(until);
-          expect(next.rows).toEqual([]);
-          return;
-        }
-        await connection.query('rollback');
-      }
+      await chargeBatch(database.pool, [clickRecord({ ad })]);
+      const { until } = await exported();
+      // A transaction that has read the time before the bound, and takes its lock only now.
+      await connection.query(`begin; ${lockSettlementAt(String(until.getTime() - 1))}`);
+      expect((await readSettlementWatermark(database.pool)).getTime()).toBe(until.getTime() - 1);
+      const next = await exported({ since: until });
+      expect(next.until).toEqual(until);
+      expect(next.rows).toEqual([]);
     } finally {
       await connection.query('rollback');
       connection.release();
