@@ -6,7 +6,7 @@ import { listPartitionDays, PARTITIONED, type Partitioned, partitionName } from 
 import { userAgentId } from '../../ledger/user-agents.ts';
 
 const LEDGER_COLUMNS =
-  'click_id, nonce, spool_id, sequence, clicked_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason, publisher';
+  'click_id, nonce, spool_id, sequence, clicked_at, settled_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason, publisher';
 const EVIDENCE_COLUMNS = 'click_id, user_agent_id, network, referrer_host, sub_ids';
 
 const idOf = memoize(2_000, userAgentId);
@@ -42,7 +42,7 @@ async function makeBareTable(pool: Pool, table: Partitioned): Promise<void> {
  * `hasNonces`, it leaves out the rows of spent nonces.
  */
 export async function copyBatch(pool: Pool, batch: readonly ReadClick[], hasNonces: boolean): Promise<void> {
-  const ledger = new CopyRows(12);
+  const ledger = new CopyRows(13);
   const spentNonces = new CopyRows(2);
   const evidence = new CopyRows(5);
   for (const { click, from } of batch) {
@@ -51,6 +51,8 @@ export async function copyBatch(pool: Pool, batch: readonly ReadClick[], hasNonc
     ledger.uuid(click.nonce);
     ledger.uuid(from?.spoolId ?? null);
     ledger.int8(from?.sequence ?? null);
+    ledger.timestamp(click.clickedAt);
+    // The default of the column would call a function for each row.
     ledger.timestamp(click.clickedAt);
     ledger.int8(click.priceMicros);
     ledger.int4(click.advertiserId);
