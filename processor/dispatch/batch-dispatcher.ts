@@ -18,6 +18,8 @@ export type DispatcherOptions = SettlerOptions & {
   readonly lanes: number;
 };
 
+/** The largest batch of all lanes together, in records. Above it, two transactions at a time are faster than one. */
+const SHARED_MAX = 1_000;
 /** Limits of what is accepted and not yet settled: full batches for each lane, and bytes. */
 const BATCHES_AHEAD = 2;
 const BYTES_MAX = 33_554_432;
@@ -27,12 +29,25 @@ const BYTES_MAX = 33_554_432;
  */
 const ASIDE_MAX = { records: 20_000, bytes: 33_554_432 };
 
-type Lane = { readonly name: string; readonly limit: LimitFunction; readonly queue: Share[] };
+type Lane = {
+  readonly name: string;
+  readonly limit: LimitFunction;
+  readonly queue: Share[];
+  /** Batches that are being settled: more than one while a record that fails lets the next batch pass. */
+  settling: number;
+};
+
+/** A share of a batch, and the lane to whose queue it belongs. */
+type Taken = { readonly share: Share; readonly lane: Lane };
 
 /**
  * Passes records from event sources to the handler. Clicks are assigned to lanes by advertiser, and each lane settles one batch at a
  * time, so two transactions never wait for the same advertiser's lock. While a lane settles one batch, its queue collects the next from
  * all sources: batches grow with the load, up to `batchSize`.
+ *
+ * While no lane is at work and little waits, it is tried once as a batch of all lanes: a small transaction costs the same whatever its size,
+ * so at low rates their number decides what a click costs. If that fails, each lane settles its own part, so that a click that has to wait
+ * keeps only its lane.
  *
  * The clicks of an advertiser whose row another session keeps locked are set aside in their order, and the others go on (see
  * `BlockedAdvertisers`). They stay unsettled, so no checkpoint passes them. What happens to a batch that fails is in `retry-policy.ts`.
@@ -40,6 +55,9 @@ type Lane = { readonly name: string; readonly limit: LimitFunction; readonly que
 export class BatchDispatcher implements BatchSink {
   private readonly options: DispatcherOptions;
   private readonly lanes: readonly Lane[];
+  /** Whether a batch of all lanes is being tried, and whether such a batch failed and none was settled since. */
+  private isShared = false;
+  private hasSharedFailed = false;
   private readonly stop = new AbortController();
   private readonly capacity: Capacity;
   private readonly probes = new CommitProbes();
@@ -65,6 +83,7 @@ export class BatchDispatcher implements BatchSink {
       name: `settlement in lane ${index + 1} of ${lanes}`,
       limit: pLimit(1),
       queue: [],
+      settling: 0,
     }));
   }
 
@@ -128,35 +147,91 @@ export class BatchDispatcher implements BatchSink {
 
   /** Settles the next batch of a lane. The queue can be empty by now, if its shares went into an earlier batch. */
   private async settleNext(lane: Lane): Promise<void> {
-    const shares = this.nextShares(lane);
-    const [first] = shares;
-    if (!first) return;
-    const batch = shares.length === 1 ? first.records : shares.flatMap(({ records }) => records);
+    if (this.isShared) return;
+    if (this.isOneBatch()) return this.settleForAll(lane.name);
+    const taken = this.nextShares([lane]);
+    const batch = recordsOf(taken);
+    if (batch.length === 0) return;
+    lane.settling += 1;
     try {
       const result = await this.settler.settle(batch, {
         name: lane.name,
-        isAbandoned: () => shares.every(({ submission }) => submission.ended),
+        isAbandoned: () => taken.every(({ share }) => share.submission.ended),
         hasOthers: () => lane.queue.length > 0,
         settleOthers: () => this.settleNext(lane),
       });
-      if (result === 'advertiser locked') {
-        // The next attempt leaves out the clicks of that advertiser. Records that are settled already become duplicates.
-        lane.queue.unshift(...shares);
-      } else {
-        this.capacity.release(batch);
-        for (const { submission, records } of shares) settleShare(submission, records.length);
-      }
+      // The next attempt leaves out the clicks of that advertiser. Records that are settled already become duplicates.
+      if (result === 'advertiser locked') putBack(taken);
+      else this.settled(taken);
     } catch (error) {
       this.capacity.release(batch);
-      for (const { submission } of shares) submission.end(error);
+      for (const { share } of taken) share.submission.end(error);
     }
-    if (lane.queue.length > 0) this.work(lane);
+    lane.settling -= 1;
+    this.workAll();
   }
 
-  /** Takes at most `batchSize` records from the queue of a lane. Drops shares whose submission has ended. */
-  private nextShares(lane: Lane): Share[] {
-    const shares: Share[] = [];
+  /** Tries the batch of all lanes once, under the name of the lane that began. */
+  private async settleForAll(name: string): Promise<void> {
+    const taken = this.nextShares(this.lanes);
+    const batch = recordsOf(taken);
+    if (batch.length === 0) return;
+    this.isShared = true;
+    // Until a batch of a lane is settled: the lanes report and retry what fails.
+    this.hasSharedFailed = true;
+    try {
+      if (await this.settler.tryOnce(batch, name)) this.settled(taken);
+      else putBack(taken);
+    } catch {
+      putBack(taken);
+    }
+    this.isShared = false;
+    this.workAll();
+  }
+
+  private settled(taken: readonly Taken[]): void {
+    this.hasSharedFailed = false;
+    for (const { share } of taken) {
+      this.capacity.release(share.records);
+      settleShare(share.submission, share.records.length);
+    }
+  }
+
+  private workAll(): void {
+    for (const lane of this.lanes) if (lane.queue.length > 0) this.work(lane);
+  }
+
+  /** Whether no lane is at work, several have something, and it is little. */
+  private isOneBatch(): boolean {
+    if (this.hasSharedFailed) return false;
+    let records = 0;
+    let lanes = 0;
+    for (const { queue, settling } of this.lanes) {
+      if (settling > 0) return false;
+      if (queue.length > 0) lanes += 1;
+      for (const share of queue) records += share.records.length;
+    }
+    return lanes > 1 && records <= Math.min(this.options.batchSize, SHARED_MAX);
+  }
+
+  /** Takes at most `batchSize` records from the queues of lanes. Drops shares whose submission has ended. */
+  private nextShares(lanes: readonly Lane[]): Taken[] {
+    const taken: Taken[] = [];
     let wanted = this.options.batchSize;
+    for (const lane of lanes) {
+      const shares = this.takeShares(lane, wanted);
+      for (const share of shares) {
+        taken.push({ share, lane });
+        wanted -= share.records.length;
+      }
+      if (wanted === 0) break;
+    }
+    return taken;
+  }
+
+  private takeShares(lane: Lane, most: number): Share[] {
+    const shares: Share[] = [];
+    let wanted = most;
     for (let share = lane.queue.shift(); share; share = lane.queue.shift()) {
       const { submission } = share;
       if (submission.ended) {
@@ -220,4 +295,14 @@ export class BatchDispatcher implements BatchSink {
     lane.queue.unshift(...shares);
     this.work(lane);
   }
+}
+
+function recordsOf(taken: readonly Taken[]): readonly ReadRecord[] {
+  const [first] = taken;
+  return first && taken.length === 1 ? first.share.records : taken.flatMap(({ share }) => share.records);
+}
+
+/** Puts shares back at the front of the queues of their lanes, in their order. */
+function putBack(taken: readonly Taken[]): void {
+  for (const { share, lane } of taken.toReversed()) lane.queue.unshift(share);
 }

@@ -104,6 +104,18 @@ export class BatchSettler {
     }
   }
 
+  /** Tries once to settle a batch, under the name of a lane. Returns whether it is settled; if not, `settle` its parts. */
+  async tryOnce(batch: readonly ReadRecord[], name: string): Promise<boolean> {
+    this.sentAt.set(name, performance.now());
+    try {
+      const isSettled = (await this.attemptOnce(batch)) === null;
+      if (isSettled) this.recover(name);
+      return isSettled;
+    } finally {
+      this.sentAt.delete(name);
+    }
+  }
+
   private async settleWithBisect(batch: readonly ReadRecord[], lane: BatchLane): Promise<SettleResult> {
     const waiting: (readonly ReadRecord[])[] = [batch];
     const failed: FailedRecord[] = [];
@@ -211,7 +223,7 @@ export class BatchSettler {
       for (let round = 1; ; round += 1) {
         const failure = await this.attemptOnce(batch);
         if (failure === null) {
-          this.recover(lane);
+          this.recover(lane.name);
           return null;
         }
         const action = afterFailure(failure.kind, batch.length);
@@ -255,9 +267,9 @@ export class BatchSettler {
     if (this.deps.stop.aborted || lane.isAbandoned()) throw stopped();
   }
 
-  private recover(lane: BatchLane): void {
+  private recover(name: string): void {
     this.lastFailure = null;
-    this.blocked.clear(lane.name);
+    this.blocked.clear(name);
     // The log reports a recovery only when no lane is blocked.
     if (this.blocked.size === 0) this.failures.recover();
   }

@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { STOPPING } from '../../brokers/event-source.ts';
-import { expectBalanced } from '../support/charge-batch.ts';
+import { expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAccount } from '../support/database.ts';
 import { dispatcherFixture } from '../support/dispatcher-fixture.ts';
 import { unreadableRecord } from '../support/records.ts';
@@ -68,6 +69,63 @@ describe('a dispatcher', () => {
     // The first ten alone, and then all that came while those were settled.
     expect(value('_count')).toBe(5);
     expect(await expectBalanced(fixture.database.pool)).toMatchObject({ charged: 210 });
+  });
+
+  describe('with several lanes', () => {
+    /** The number of clicks of each transaction, ascending. */
+    async function transactions(): Promise<number[]> {
+      const { rows } = await fixtures
+        .current()
+        .database.pool.query<{ clicks: number }>(
+          'select count(*)::int as clicks from ledger group by xmin::text order by 1',
+        );
+      return rows.map(({ clicks }) => clicks);
+    }
+
+    it('charges what one batch holds in one transaction, and more in one for each lane', async () => {
+      const fixture = fixtures.current();
+      await fixture.dispatcher.submit(fixture.someClicks(48));
+      expect(await transactions()).toEqual([48]);
+      await fixture.dispatcher.submit(fixture.someClicks(60));
+      expect(await transactions()).toEqual([30, 30, 48]);
+      const large = fixture.newDispatcher({ batchSize: 8_000 });
+      await large.submit(fixture.someClicks(1_000));
+      await large.submit(fixture.someClicks(1_004));
+      expect(await transactions()).toEqual([30, 30, 48, 502, 502, 1_000]);
+    });
+
+    it('lets what comes in the meantime wait, so that no transaction waits for another one', async () => {
+      const fixture = fixtures.current();
+      const { pool } = fixture.database;
+      const blocker = await pool.connect();
+      await blocker.query('begin');
+      await blocker.query('select from advertiser where id = $1 for update', [fixture.ad(0).advertiserId]);
+      const first = fixture.dispatcher.submit(fixture.someClicks(8));
+      await untilWaitingForLock(pool);
+      const second = fixture.dispatcher.submit(fixture.someClicks(12));
+      await sleep(200);
+      const { rows } = await pool.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      expect(rows).toHaveLength(1);
+      await blocker.query('commit');
+      blocker.release();
+      await Promise.all([first, second]);
+      expect(await transactions()).toEqual([8, 12]);
+      expect(await expectBalanced(pool)).toMatchObject({ charged: 20 });
+    });
+
+    it('splits a batch that fails by lane, and joins them again afterwards', async () => {
+      const fixture = fixtures.current();
+      const refused = fixture.someClicks(4);
+      await fixture.refuseRows(`new.click_id = '${refused[0]?.click.clickId}'`);
+      await fixture.dispatcher.submit(refused);
+      // The lane of the refused click has two clicks.
+      expect(await transactions()).toEqual([1, 2]);
+      expect(await fixture.letters()).toHaveLength(1);
+      await fixture.dispatcher.submit(fixture.someClicks(40));
+      expect(await transactions()).toEqual([1, 2, 40]);
+    });
   });
 
   it('counts clicks in the batch size, but no watermarks', async () => {
