@@ -30,28 +30,28 @@ create function clock_ms() returns bigint language sql volatile as $$
   select floor(extract(epoch from clock_timestamp()) * 1000)::bigint
 $$;
 
--- Second key of the advisory locks of settling transactions: the time in ms, modulo 2^32 (50 days).
+-- The advisory lock of a settling transaction has two keys: 826366246 plus the upper bits of the time in ms, and this one, its lower 32 bits.
 create function settlement_key(ms bigint) returns integer language sql immutable as $$
   select ((ms & 4294967295) - 2147483648)::integer
 $$;
 
 -- Takes the settlement lock of a transaction, if it does not hold it yet, and returns the time of its rows: at least that of the lock, and at
 -- least each watermark that was read before the lock. The setting is the memory of the transaction, and a savepoint that is rolled back
--- forgets it with its lock.
+-- forgets it with its lock. It is a number: the text of a time can mean another one, because zones share abbreviations.
 create function lock_settlement() returns timestamptz language plpgsql volatile
   security definer set search_path = pg_catalog, pg_temp as $$
 declare
-  stamp timestamptz := nullif(current_setting('tollway.settled_at', true), '')::timestamptz;
+  settled_ms bigint := nullif(current_setting('tollway.settled_ms', true), '');
   locked_ms bigint;
 begin
-  if stamp is null then
+  if settled_ms is null then
     select greatest(public.clock_ms(), last_value) into locked_ms from public.settlement_clock;
-    perform pg_advisory_xact_lock_shared(826366246, public.settlement_key(locked_ms));
+    perform pg_advisory_xact_lock_shared(826366246 + (locked_ms >> 32)::integer, public.settlement_key(locked_ms));
     -- Again, because a watermark can have been read between the first look and the lock.
-    select to_timestamp(greatest(locked_ms, last_value) / 1000.0) into stamp from public.settlement_clock;
-    perform set_config('tollway.settled_at', stamp::text, true);
+    select greatest(locked_ms, last_value) into settled_ms from public.settlement_clock;
+    perform set_config('tollway.settled_ms', settled_ms::text, true);
   end if;
-  return stamp;
+  return to_timestamp(settled_ms / 1000.0);
 end $$;
 
 -- The settlement watermark. It sets the settlement clock first: to the server's clock or, while that one is behind because it was set back,
@@ -72,12 +72,12 @@ begin
     watermark_ms := setval('public.settlement_clock', greatest(now_ms, watermark_ms + greatest(elapsed_ms / 2, 1)));
     perform setval('public.settlement_clock_set_at', now_ms);
   end if;
-  -- The age of a lock is its distance from the watermark, modulo 2^32. A lock can be younger, by less than 2^28 ms (three days).
-  return to_timestamp((watermark_ms - greatest(0, coalesce((
-    select max(((watermark_ms - (objid::bigint + 2147483648) + 268435456) & 4294967295) - 268435456) from pg_locks
-    where locktype = 'advisory' and classid = 826366246 and objsubid = 2
+  -- At most the time of the oldest lock. Until the year 2527, locks have these first keys.
+  return to_timestamp(least(watermark_ms, (
+    select min(((classid::bigint - 826366246) << 32) + ((objid::bigint + 2147483648) & 4294967295)) from pg_locks
+    where locktype = 'advisory' and classid::bigint between 826366246 and 826366246 + 4095 and objsubid = 2
       and database = (select oid from pg_database where datname = current_database())
-  ), 0))) / 1000.0);
+  )) / 1000.0);
 end $$;
 
 create table advertiser (

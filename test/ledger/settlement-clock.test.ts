@@ -183,11 +183,11 @@ describe('with clocks that jump at every look', () => {
 });
 
 describe('the settlement watermark', () => {
-  // Seconds since 1970 have more than 31 bits from 2038 on. The key of the lock is the time modulo 2^32 ms.
+  // Seconds since 1970 have more than 31 bits from 2038 on. The second key of the lock is the time modulo 2^32 ms.
   it.each([
     ['in 2038', Date.parse('2038-01-19T03:14:08Z')],
     ['in 2088', Date.parse('2088-01-18T00:00:00Z')],
-    ['when the key begins again', 500 * 2 ** 32],
+    ['when the second key begins again', 500 * 2 ** 32],
     ['just before', 500 * 2 ** 32 - 1],
     ['half way', 500.5 * 2 ** 32],
   ])('is the time of the oldest lock %s', async (_, timeMs) => {
@@ -204,6 +204,37 @@ describe('the settlement watermark', () => {
       await connection.query('commit');
       expect((await readSettlementWatermark(pool)).getTime()).toBeGreaterThan(timeMs + 2 * DAY_MS);
     } finally {
+      connection.release();
+    }
+  });
+
+  it.each([46, 48, 50, 5_000])(
+    'is not after a lock that was taken before the clock went on by %i days',
+    async (days) => {
+      const { pool } = database;
+      const connection = await pool.connect();
+      try {
+        await connection.query('begin');
+        const { rows } = await connection.query<{ at: Date }>('select lock_settlement() as at');
+        await setDatabaseClock(pool, `now_ms + ${days * DAY_MS}`);
+        expect(await readSettlementWatermark(pool)).toEqual(rows[0]?.at);
+      } finally {
+        await connection.query('rollback');
+        connection.release();
+      }
+    },
+  );
+
+  it('does not wait for a lock that is weeks ahead', async () => {
+    const { pool } = database;
+    const connection = await pool.connect();
+    try {
+      await setDatabaseClock(pool, `now_ms + ${30 * DAY_MS}`);
+      await connection.query('begin; select lock_settlement()');
+      await setDatabaseClock(pool, 'now_ms');
+      expect((await readSettlementWatermark(pool)).getTime()).toBeGreaterThan(Date.now() - HOUR_MS);
+    } finally {
+      await connection.query('rollback');
       connection.release();
     }
   });
@@ -261,6 +292,23 @@ describe('the settlement watermark', () => {
       await connection.query('rollback');
       connection.release();
     }
+  });
+
+  // In summer the abbreviation is IST, which PostgreSQL up to 17 reads as the time of Israel, an hour earlier.
+  it('all rows of a session that writes times with ambiguous zones have the time of the lock', async () => {
+    const { pool } = database;
+    const { advertiser } = await addAccount(pool);
+    await setDatabaseClock(pool, String(Date.parse('2030-07-01')));
+    const before = await readSettlementWatermark(pool);
+    await pool.query(
+      `begin; set local datestyle = 'German'; set local time zone 'Europe/Dublin';
+       insert into budget_entry (advertiser_id, kind, amount_micros, reference)
+       select ${advertiser.id}, 'top_up', 1, 'r' || n from generate_series(1, 2) n; commit`,
+    );
+    const { rows } = await pool.query<{ at: Date }>(
+      "select distinct created_at as at from budget_entry where reference like 'r%'",
+    );
+    expect(rows).toEqual([{ at: before }]);
   });
 
   it('a transaction that took its lock late is stamped after a watermark that was read before', async () => {

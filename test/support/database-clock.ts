@@ -12,5 +12,5 @@ export async function setDatabaseClock(pool: Pool, expression: string): Promise<
 
 /** SQL that takes the settlement lock of a transaction under another time, an SQL expression in Unix ms. */
 export function lockSettlementAt(expression: string): string {
-  return `select pg_advisory_xact_lock_shared(826366246, settlement_key(${expression}))`;
+  return `select pg_advisory_xact_lock_shared(826366246 + (ms >> 32)::integer, settlement_key(ms)) from (select (${expression})::bigint as ms) time`;
 }
