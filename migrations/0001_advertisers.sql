@@ -71,6 +71,8 @@ begin
     select least(now_ms - last_value, 10000) into elapsed_ms from public.settlement_clock_set_at;
     watermark_ms := setval('public.settlement_clock', greatest(now_ms, watermark_ms + greatest(elapsed_ms / 2, 1)));
     perform setval('public.settlement_clock_set_at', now_ms);
+    -- Files that end at the watermark stay: a crash must not take back the settlement clock, nor what they have.
+    if current_setting('synchronous_commit') = 'off' then perform set_config('synchronous_commit', 'on', true); end if;
   end if;
   -- At most the time of the oldest lock. Until the year 2527, locks have these first keys.
   return to_timestamp(least(watermark_ms, (

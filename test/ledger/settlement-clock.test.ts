@@ -279,6 +279,23 @@ describe('the settlement watermark', () => {
     }
   });
 
+  it('is on the disk with all that was committed before, also if commits do not wait for the disk', async () => {
+    const { pool } = database;
+    const connection = await pool.connect();
+    try {
+      await connection.query("set synchronous_commit = 'off'");
+      await connection.query('create table committed_before (id integer)');
+      const { rows: before } = await connection.query('select pg_current_wal_insert_lsn() as lsn');
+      await connection.query('select settlement_watermark()');
+      const { rows } = await connection.query('select pg_current_wal_flush_lsn() >= $1 as on_disk', [
+        before[0]?.lsn,
+      ]);
+      expect(rows).toEqual([{ on_disk: true }]);
+    } finally {
+      connection.release(true);
+    }
+  });
+
   it('a savepoint that is rolled back forgets the time with its lock', async () => {
     const { pool } = database;
     const connection = await pool.connect();
