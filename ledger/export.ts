@@ -197,9 +197,7 @@ async function upperBoundOf(
     );
   }
   // The clocks that stamp the rows: if the server's was set back, the bound of the export before is after it.
-  const { rows } = await pool.query<{ now: Date }>(
-    'select greatest(clock_timestamp(), to_timestamp(last_value / 1000.0)) as now from settlement_clock',
-  );
+  const { rows } = await pool.query<{ now: Date }>('select settlement_now() as now');
   const now = rows[0]?.now;
   if (!now) throw new Error('Expected one row, got none');
   if (since > now) {

@@ -23,7 +23,6 @@ end $$;
 create sequence settlement_clock minvalue 0 start 0;
 -- The server's clock when the settlement clock was set.
 create sequence settlement_clock_set_at minvalue 0 start 0;
-grant select on sequence settlement_clock to public;
 
 -- The clock of the server, in Unix ms.
 create function clock_ms() returns bigint language sql volatile as $$
@@ -33,6 +32,12 @@ $$;
 -- The advisory lock of a settling transaction has two keys: 826366246 plus the upper bits of the time in ms, and this one, its lower 32 bits.
 create function settlement_key(ms bigint) returns integer language sql immutable as $$
   select ((ms & 4294967295) - 2147483648)::integer
+$$;
+
+-- The time with which a transaction that begins now stamps its rows, if no watermark is read before it takes its lock.
+create function settlement_now() returns timestamptz language sql volatile
+  security definer set search_path = pg_catalog, pg_temp as $$
+  select to_timestamp(greatest(public.clock_ms(), last_value) / 1000.0) from public.settlement_clock
 $$;
 
 -- Takes the settlement lock of a transaction, if it does not hold it yet, and returns the time of its rows: at least that of the lock, and at

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { parseAmount } from '../../common/money.ts';
+import { createPool } from '../../common/postgres/postgres.ts';
 import { boundAudit, exportAudit } from '../../ledger/audit-log.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { updateCampaign } from '../../ledger/campaigns.ts';
@@ -293,6 +294,23 @@ describe('the settlement watermark', () => {
       expect(rows).toEqual([{ on_disk: true }]);
     } finally {
       connection.release(true);
+    }
+  });
+
+  // As after pg_restore --no-privileges and npm run migrate, which grants tables.
+  it('is read by exports of a role without privileges for sequences', async () => {
+    const { pool } = database;
+    await pool.query(
+      'revoke all on all sequences in schema public from public; grant select on all tables in schema public to pg_monitor',
+    );
+    const url = new URL(database.url);
+    url.searchParams.set('options', '-c role=pg_monitor');
+    const other = createPool(url.href, 'test', 1, () => {});
+    try {
+      const until = await exportLedger(other, { since: new Date(0) }, async () => {});
+      expect(until.getTime()).toBeGreaterThan(0);
+    } finally {
+      await other.end();
     }
   });
 
