@@ -58,7 +58,9 @@ export class OwnClickCounts {
 
   /** A later beginning, so that a feed that lives for days does not sum days. */
   #nextSince(): Date | null {
-    const nextMs = (this.#before?.asOf.getTime() ?? 0) - LATE_MS;
+    // `asOf` is ahead of the times of clicks while the settlement clock is ahead of the clock of the database server.
+    const { asOf, readAt } = this.#before ?? { asOf: new Date(0), readAt: new Date(0) };
+    const nextMs = Math.min(asOf.getTime(), readAt.getTime()) - LATE_MS;
     return nextMs - this.#since.getTime() > SPAN_MS_MAX - LATE_MS ? new Date(nextMs) : null;
   }
 }

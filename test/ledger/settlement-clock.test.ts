@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { parseAmount } from '../../common/money.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
+import { OwnClickCounts } from '../../console/live/click-counts.ts';
 import { boundAudit, exportAudit } from '../../ledger/audit-log.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { updateCampaign } from '../../ledger/campaigns.ts';
@@ -125,6 +126,23 @@ describe('while the clock of the database server is set back', () => {
     expect(found.toSorted()).toEqual(sent.toSorted());
     expect(audited.filter((reference) => entries.includes(reference))).toEqual(entries);
     expect(await problems()).toEqual([]);
+  });
+
+  it('the live page of an advertiser counts its clicks', async () => {
+    const { pool } = database;
+    const { ad, advertiser } = await addAccount(pool);
+    await setDatabaseClock(pool, `now_ms + ${3 * HOUR_MS}`);
+    await rollUp(pool);
+    await setDatabaseClock(pool, 'now_ms');
+    const counts = new OwnClickCounts([advertiser.id]);
+    const charged: number[] = [];
+    for (let read = 0; read < 4; read++) {
+      const { clicks } = await counts.read(pool);
+      if (clicks !== null) charged.push(clicks.charged);
+      await chargeBatch(pool, [clickRecord({ ad })]);
+      await rollUp(pool);
+    }
+    expect(charged).toEqual([1, 1, 1]);
   });
 
   it('late clicks are in the reports, seen from the time that their rows are stamped with', async () => {
