@@ -57,10 +57,18 @@ export function listAudit(
 /** A filter whose end is at most the settlement watermark: no entry is added before it any more. */
 export type AuditPeriod = AuditFilter & { readonly until: Date };
 
-/** Returns the period that can be exported: up to the settlement watermark, or to the end of the filter if that is earlier. */
+/**
+ * Returns the period that can be exported: up to the settlement watermark, or to the end of the filter if that is earlier. The watermark can
+ * be below the end of the export before. The end is not below a beginning up to the present: otherwise the next export would repeat entries.
+ */
 export async function boundAudit(pool: Pool, filter: AuditFilter): Promise<AuditPeriod> {
+  const { rows } = await pool.query<{ now: Date }>('select settlement_now() as now');
+  const now = rows[0]?.now;
+  if (!now) throw new Error('Expected one row, got none');
   const watermark = await readSettlementWatermark(pool);
-  return { ...filter, until: filter.until && filter.until < watermark ? filter.until : watermark };
+  const { since, until } = filter;
+  const bound = since && since > watermark && since <= now ? since : watermark;
+  return { ...filter, until: until && until < bound ? until : bound };
 }
 
 /** Exports the entries of a period in pages, oldest first. The next export can begin at its end. */

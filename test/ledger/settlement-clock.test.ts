@@ -128,6 +128,23 @@ describe('while the clock of the database server is set back', () => {
     expect(await problems()).toEqual([]);
   });
 
+  it('an audit export does not end before its beginning', async () => {
+    const { pool } = database;
+    const end = (await boundAudit(pool, {})).until;
+    const connection = await pool.connect();
+    try {
+      // A transaction that has looked at the clock before the watermark was read, and takes its lock now.
+      await connection.query(`begin; ${lockSettlementAt(String(end.getTime() - 1))}`);
+      await setDatabaseClock(pool, `now_ms - ${HOUR_MS}`);
+      expect((await boundAudit(pool, { since: end })).until).toEqual(end);
+      const future = new Date(end.getTime() + HOUR_MS);
+      expect((await boundAudit(pool, { since: future })).until).toEqual(new Date(end.getTime() - 1));
+    } finally {
+      await connection.query('rollback');
+      connection.release();
+    }
+  });
+
   it('the live page of an advertiser counts its clicks', async () => {
     const { pool } = database;
     const { ad, advertiser } = await addAccount(pool);
