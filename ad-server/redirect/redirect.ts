@@ -14,8 +14,8 @@ import type { SubIds } from '../../contract/sub-ids.ts';
 import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
 import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
-import { readClickQuery, subIdsOf } from '../links/click-query.ts';
-import { destinationOf } from '../links/destination.ts';
+import { readClickQuery, subIdsOf } from './click-query.ts';
+import { destinationOf } from './destination.ts';
 import type { DoubleClicks } from './double-clicks.ts';
 import { type Agent, type AgentJudge, isPrefetch, isSubresource } from './invalid-traffic.ts';
 

@@ -1,6 +1,6 @@
 import { AdLookup } from '../../ad-server/catalog/ad-lookup.ts';
 import { referrerHost, truncateAddress } from '../../ad-server/http/visitor.ts';
-import { readClickQuery, subIdsOf } from '../../ad-server/links/click-query.ts';
+import { readClickQuery, subIdsOf } from '../../ad-server/redirect/click-query.ts';
 import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readClickQuery, subIdsOf } from '../../ad-server/links/click-query.ts';
-import { destinationOf } from '../../ad-server/links/destination.ts';
+import { readClickQuery, subIdsOf } from '../../ad-server/redirect/click-query.ts';
+import { destinationOf } from '../../ad-server/redirect/destination.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { areSubIds } from '../../contract/sub-ids.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';

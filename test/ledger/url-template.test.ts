@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { destinationOf } from '../../ad-server/links/destination.ts';
+import { destinationOf } from '../../ad-server/redirect/destination.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { parseUrlTemplate } from '../../ledger/url-template.ts';
