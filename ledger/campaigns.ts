@@ -14,8 +14,8 @@ import {
   settingsAfter,
 } from './campaign-settings.ts';
 import { readCampaignSpend } from './campaign-spend.ts';
+import { changeDailyCap } from './change-daily-cap.ts';
 import { assertFilterExists } from './click-filter.ts';
-import { setCapOfDays } from './daily-caps.ts';
 import { type ListFilter, listCondition } from './list-filter.ts';
 import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
 import { inServerTimeZone } from './server-time-zones.ts';
@@ -199,7 +199,7 @@ async function changeCampaign(
   const after = await settingsAfter(connection, before, changes);
   const spentMicros = await spentUnder(connection, before, after.capMicros);
   const isSameCap = after.dailyCapMicros === before.dailyCapMicros;
-  const today = isSameCap ? null : await setCapOfDays(connection, id, after.dailyCapMicros);
+  const today = isSameCap ? null : await changeDailyCap(connection, id, after.dailyCapMicros);
   // In one statement, so that the audit log has one entry.
   await connection.query(
     `update campaign set name = $2, status = $3, cap_micros = $4, spent_micros = $5, starts_at = $6, ends_at = $7, fallback_url = $8,

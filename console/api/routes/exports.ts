@@ -5,7 +5,7 @@ import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../l
 import type { Caller } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
 import { throwTooLong } from '../long-requests.ts';
-import { restrictedFilter } from '../restriction.ts';
+import { restrictClickFilter } from '../restrict-click-filter.ts';
 import { IdParameter, Publisher, Time } from '../schemas.ts';
 import { TextBody, textStream } from '../text-stream.ts';
 
@@ -57,7 +57,7 @@ export function exportRoutes(app: App, { pool, longPool, longRequests }: LongDep
     },
     async (request, reply) => {
       const { since, until, format, ...wanted } = request.query;
-      const filter = await restrictedFilter(pool, request.caller, wanted);
+      const filter = await restrictClickFilter(pool, request.caller, wanted);
       const end = await longRequests.begin({ kind: 'export', limitedAs: request.authentication.limitedAs });
       const bounds = { ...filter, since, ...(until && { until }) };
       const period = await boundExport(longPool, bounds).catch((error: unknown) => {

@@ -13,7 +13,7 @@ import {
 } from '../../../ledger/reports.ts';
 import { assertVisible } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
-import { restrictedFilter } from '../restriction.ts';
+import { restrictClickFilter } from '../restrict-click-filter.ts';
 import {
   AmountText,
   Currency,
@@ -110,7 +110,7 @@ export function reportRoutes(app: App, { pool, longPool, longRequests }: LongDep
     },
     async (request) => {
       const { query, caller, authentication } = request;
-      const filter = await restrictedFilter(pool, caller, query);
+      const filter = await restrictClickFilter(pool, caller, query);
       const { since, until = endOfNow(), by, timeZone, adId } = query;
       if (adId !== undefined) {
         const ad = await readAd(pool, adId);

@@ -23,7 +23,7 @@ type CappedCampaign = {
  * keep theirs. Returns the present day. Throws `cap_below_spent` if the day has spent more, and `bad_time_zone` if the database server does not
  * know the time zone. Call it under the advertiser's lock, before the campaign is updated, and update the budget flags afterwards.
  */
-export async function setCapOfDays(
+export async function changeDailyCap(
   connection: Connection,
   campaignId: number,
   capMicros: bigint | null,

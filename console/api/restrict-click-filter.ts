@@ -16,7 +16,7 @@ type Wanted = {
  * sums of several would mix their time zones. Throws `bad_request` if it names none, and `unknown_advertiser` or `unknown_campaign` for those
  * of others, as for ids that do not exist.
  */
-export async function restrictedFilter(pool: Pool, caller: Caller, wanted: Wanted): Promise<ClickFilter> {
+export async function restrictClickFilter(pool: Pool, caller: Caller, wanted: Wanted): Promise<ClickFilter> {
   const advertiserId = advertiserOf(caller, wanted.advertiserId);
   if (advertiserId !== undefined) assertAdvertiser(caller, advertiserId);
   const { campaignId, publisher } = wanted;
