@@ -1,8 +1,8 @@
 import { counted } from '../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { ReadRecord } from '../contract/click-event.ts';
-import type { BooksProblem, ProblemKind } from './books-problem.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
+import type { ProblemKind, ReconciliationProblem } from './reconciliation-problem.ts';
 import { compareCampaignDays } from './recount-campaign-days.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 import {
@@ -100,7 +100,7 @@ export function reconcile(
       const spools = reconcileSpools(counters, inFlight);
       const recount = deep ? await recountLedger(connection) : null;
       const advertisers = await readAdvertisers(connection, recount);
-      const problems: BooksProblem[] = [
+      const problems: ReconciliationProblem[] = [
         ...spools.filter((reconciliation) => !reconciliation.balanced).map(describeImbalance),
         ...advertisers.filter((reconciliation) => !reconciliation.balanced).map(describeAdvertiserImbalance),
         ...(await compareCampaignDays(connection)),
@@ -197,7 +197,7 @@ function reconcileSpools(
   });
 }
 
-function describeImbalance(reconciliation: SpoolReconciliation): BooksProblem {
+function describeImbalance(reconciliation: SpoolReconciliation): ReconciliationProblem {
   const { spoolId, accepted, inFlight, missing } = reconciliation;
   const found = countSettled(reconciliation) + inFlight + missing;
   return `spool ${spoolId}: ${counted(accepted, 'click')} accepted, ${found} accounted for`;
@@ -230,7 +230,7 @@ async function readAdvertisers(
     }));
 }
 
-function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): BooksProblem {
+function describeAdvertiserImbalance(reconciliation: AdvertiserReconciliation): ReconciliationProblem {
   const { id, name, budgetMicros, enteredMicros, spentMicros, chargedMicros, remainingMicros } =
     reconciliation;
   const recounted = chargedMicros === null ? '' : `, charges of the ledger ${chargedMicros}`;
@@ -243,7 +243,7 @@ async function compareRecount(
   connection: Connection,
   recount: Recount,
   counters: ReadonlyMap<string, SpoolCounters>,
-): Promise<BooksProblem[]> {
+): Promise<ReconciliationProblem[]> {
   const { rows: campaigns } = await connection.query<{ id: number; name: string; spent_micros: bigint }>(
     'select id, name, spent_micros from campaign where cap_micros is not null order by id',
   );
@@ -284,11 +284,14 @@ const DIFFERENCES_MAX = 20;
 function describeDifferences(
   what: ProblemKind,
   sums: readonly { id: string | number; stored: string; found: string }[],
-): BooksProblem[] {
+): ReconciliationProblem[] {
   const different = sums.filter(({ stored, found }) => stored !== found);
   const lines = different
     .slice(0, DIFFERENCES_MAX)
-    .map(({ id, stored, found }): BooksProblem => `${what} ${id}: stored ${stored}, the ledger has ${found}`);
+    .map(
+      ({ id, stored, found }): ReconciliationProblem =>
+        `${what} ${id}: stored ${stored}, the ledger has ${found}`,
+    );
   const more = different.length - lines.length;
   return more === 0 ? lines : [...lines, `${what}: and ${more} more`];
 }

@@ -1,6 +1,6 @@
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
-import type { BooksProblem } from './books-problem.ts';
 import { partitionName } from './partitions.ts';
+import type { ReconciliationProblem } from './reconciliation-problem.ts';
 import { readRolledTo } from './recount-rollup.ts';
 import { listUnrolledDays } from './rollup.ts';
 import { listUnknownZoneAdvertisers } from './server-time-zones.ts';
@@ -13,7 +13,7 @@ const REPORTED_MAX = 20;
  * for each difference. Leaves out advertisers whose time zone the database server does not know. Call it in a transaction that was begun
  * with `BEGIN_SNAPSHOT`.
  */
-export async function compareCampaignDays(connection: Connection): Promise<BooksProblem[]> {
+export async function compareCampaignDays(connection: Connection): Promise<ReconciliationProblem[]> {
   const { rowCount } = await connection.query(
     'select from campaign where daily_cap_since is not null limit 1',
   );
@@ -48,7 +48,7 @@ export async function compareCampaignDays(connection: Connection): Promise<Books
     ],
   );
   return rows.map(
-    ({ campaign_id, name, day, stored, found }): BooksProblem =>
+    ({ campaign_id, name, day, stored, found }): ReconciliationProblem =>
       `spent by campaign ${campaign_id} (${name}) on ${day}: stored ${stored} micros, the ledger has ${found} micros`,
   );
 }

@@ -1,7 +1,7 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { uuidFloor } from '../common/uuid.ts';
-import type { BooksProblem } from './books-problem.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
+import type { ReconciliationProblem } from './reconciliation-problem.ts';
 import { compareRollupDay, compareRollupSums, readRolledTo } from './recount-rollup.ts';
 import { parseMultirange, type Sequences, uniteSequences } from './sequence-ranges.ts';
 import { NIL_SPOOL_ID } from './spool-counters.ts';
@@ -24,7 +24,7 @@ export type Recount = {
   /** By spool id; the nil UUID for clicks without one. */
   readonly spools: ReadonlyMap<string, RecountedSpool>;
   /** One sentence for each wrong click. */
-  readonly problems: readonly BooksProblem[];
+  readonly problems: readonly ReconciliationProblem[];
 };
 
 /** Most wrong clicks of one kind that are reported for one day. */
@@ -41,7 +41,7 @@ export async function recountLedger(connection: Connection): Promise<Recount> {
   const chargedByAdvertiser = new Map<number, bigint>();
   const chargedByCampaign = new Map<number, bigint>();
   const spools = new Map<string, RecountedSpool>();
-  const problems: BooksProblem[] = [];
+  const problems: ReconciliationProblem[] = [];
   const firstNonceDay =
     (await listPartitionDays(connection, 'spent_nonce')).at(0) ?? Number.POSITIVE_INFINITY;
 
@@ -145,13 +145,15 @@ async function findConflictingOutcomes(
   connection: Connection,
   partition: string,
   day: number,
-): Promise<BooksProblem[]> {
+): Promise<ReconciliationProblem[]> {
   const { rows } = await connection.query<{ click_id: string; outcome: string }>(
     `select distinct dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
      where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${REPORTED_MAX}`,
     [uuidFloor(day), uuidFloor(day + DAY_MS)],
   );
-  return rows.map(({ click_id, outcome }): BooksProblem => `click ${click_id}: both ${outcome} and rejected`);
+  return rows.map(
+    ({ click_id, outcome }): ReconciliationProblem => `click ${click_id}: both ${outcome} and rejected`,
+  );
 }
 
 /**
@@ -162,7 +164,7 @@ async function findUnspentNonces(
   connection: Connection,
   partition: string,
   firstNonceDay: number,
-): Promise<BooksProblem[]> {
+): Promise<ReconciliationProblem[]> {
   // The lateral look-up prunes the partitions of `spent_nonce` for each row; a join would scan all of them for each day.
   const { rows } = await connection.query<{ click_id: string; nonce: string; spender: string | null }>(
     `select settled.click_id, settled.nonce, spent.click_id as spender
@@ -173,7 +175,7 @@ async function findUnspentNonces(
     [uuidFloor(firstNonceDay)],
   );
   return rows.map(
-    ({ click_id, nonce, spender }): BooksProblem =>
+    ({ click_id, nonce, spender }): ReconciliationProblem =>
       spender === null
         ? `nonce ${nonce}: click ${click_id} is settled, but the nonce is not recorded as spent`
         : `nonce ${nonce}: used by two settled clicks, ${click_id} and ${spender}`,

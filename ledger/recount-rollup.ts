@@ -1,6 +1,6 @@
 import { arrayLiteral, type Connection } from '../common/postgres/postgres.ts';
-import type { BooksProblem } from './books-problem.ts';
 import { DAY_MS } from './partitions.ts';
+import type { ReconciliationProblem } from './reconciliation-problem.ts';
 import { listUnknownZoneAdvertisers } from './server-time-zones.ts';
 
 /** Most differences of one kind that are reported. */
@@ -24,7 +24,7 @@ export async function compareRollupDay(
   partition: string,
   day: number,
   rolledTo: Date,
-): Promise<BooksProblem[]> {
+): Promise<ReconciliationProblem[]> {
   const { rows } = await connection.query<Difference>(
     `with found as (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
@@ -55,7 +55,7 @@ const DIFFERENCE = `format('%s clicks, %s micros', coalesce(stored.clicks, 0), c
  * Compares the sums by day with those by quarter of an hour, closed days with the rollup, and credits with the budget entries. The sums by day
  * of advertisers whose time zone the database server does not know are left out.
  */
-export async function compareRollupSums(connection: Connection): Promise<BooksProblem[]> {
+export async function compareRollupSums(connection: Connection): Promise<ReconciliationProblem[]> {
   const days = await connection.query<Difference>(
     `with found as (
        select (quarter at time zone time_zone)::date as day, advertiser_id, campaign_id, ad_id, publisher, outcome, reason,
@@ -108,7 +108,7 @@ export async function compareRollupSums(connection: Connection): Promise<BooksPr
 }
 
 /** Compares the sums over all days with those by day. */
-async function compareTotals(connection: Connection): Promise<BooksProblem[]> {
+async function compareTotals(connection: Connection): Promise<ReconciliationProblem[]> {
   const { rows } = await connection.query<Difference>(
     `with found as (
        select advertiser_id, outcome, sum(clicks)::bigint as clicks from click_rollup_day group by 1, 2 having sum(clicks) > 0
@@ -125,9 +125,9 @@ async function compareTotals(connection: Connection): Promise<BooksProblem[]> {
   return sentences('of all days of', rows);
 }
 
-function sentences(sums: string, rows: readonly Difference[]): BooksProblem[] {
+function sentences(sums: string, rows: readonly Difference[]): ReconciliationProblem[] {
   return rows.map(
-    ({ what, stored, found }): BooksProblem =>
+    ({ what, stored, found }): ReconciliationProblem =>
       `rollup ${sums} ${what}: stored ${stored}, the ledger has ${found}`,
   );
 }

@@ -4,9 +4,9 @@ import { errorMessage } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { noteBalance } from '../../ledger/books-balance.ts';
 import { isReconciledSince, storeReconciliation } from '../../ledger/latest-reconciliation.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import { emitBalanceChange } from '../../ledger/reconciliation-events.ts';
 
 /** Time between two reconciliations of all consoles together, in ms. */
 export const RECONCILE_MS = 60_000;
@@ -40,7 +40,7 @@ export function booksReconciler(config: Config, logger: Logger): (pool: Pool) =>
     const result = withBroker ?? (await reconcile(pool, { brokers: [] }));
     const durationMs = performance.now() - beganAtMs;
     await storeReconciliation(pool, result, { hasBroker: withBroker !== null, durationMs });
-    await noteBalance(pool, result);
+    await emitBalanceChange(pool, result);
   };
 }
 

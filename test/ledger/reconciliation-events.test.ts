@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
-import { noteBalance } from '../../ledger/books-balance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
+import { emitBalanceChange } from '../../ledger/reconciliation-events.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { takeEvents } from '../support/webhook-events.ts';
 
 const database = testDatabase();
 
 async function reconcileAndNote() {
-  await noteBalance(database.pool, await reconcile(database.pool, { brokers: [] }));
+  await emitBalanceChange(database.pool, await reconcile(database.pool, { brokers: [] }));
   return (await takeEvents(database.pool)).filter(({ type }) => type === 'books.out_of_balance');
 }
 
@@ -39,9 +39,9 @@ it('books.out_of_balance is sent at the first result with problems, and again af
 });
 
 it('Of several consoles with the same result, one sends the event, with the first 20 problems', async () => {
-  await noteBalance(database.pool, { balanced: true, problems: [] });
+  await emitBalanceChange(database.pool, { balanced: true, problems: [] });
   const problems = Array.from({ length: 25 }, (_, at) => `problem ${at}`);
-  await Promise.all([1, 2, 3, 4].map(() => noteBalance(database.pool, { balanced: false, problems })));
+  await Promise.all([1, 2, 3, 4].map(() => emitBalanceChange(database.pool, { balanced: false, problems })));
   expect(await takeEvents(database.pool)).toEqual([
     {
       type: 'books.out_of_balance',

@@ -6,10 +6,10 @@ import { emit } from './webhook-events.ts';
 const PROBLEMS_MAX = 20;
 
 /**
- * Notes the result of a reconciliation. Emits `books.out_of_balance` if it found problems and the one noted before found none; the next
- * balanced result makes the next problem an event again.
+ * Stores whether the books balance, after a reconciliation. Emits `books.out_of_balance` if they do not and did after the reconciliation before,
+ * so a problem that lasts is one event.
  */
-export function noteBalance(
+export function emitBalanceChange(
   pool: Pool,
   { balanced, problems }: Pick<Reconciliation, 'balanced' | 'problems'>,
 ): Promise<void> {

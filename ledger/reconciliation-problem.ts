@@ -14,4 +14,4 @@ export const PROBLEM_KINDS = [
 export type ProblemKind = (typeof PROBLEM_KINDS)[number];
 
 /** One sentence about something that does not agree. `: ` follows a kind whose other problems are only counted. */
-export type BooksProblem = `${ProblemKind}${' ' | ': '}${string}`;
+export type ReconciliationProblem = `${ProblemKind}${' ' | ': '}${string}`;
