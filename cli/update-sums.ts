@@ -1,10 +1,10 @@
 import type { Pool } from '../common/postgres/postgres.ts';
-import { bringUpToDate } from '../ledger/bring-up-to-date.ts';
+import { refreshRollup } from '../ledger/refresh-rollup.ts';
 import { printNote } from './print.ts';
 
 /** Brings the sums of reports and statements up to date, or prints why they are as of an earlier time. */
 export async function updateSums(pool: Pool): Promise<void> {
-  const problem = await bringUpToDate(pool);
+  const problem = await refreshRollup(pool);
   if (problem !== null)
     printNote(`The sums are as of an earlier time, because they cannot be updated: ${problem}`);
 }

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, inTransaction } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { bringUpToDate } from '../../ledger/bring-up-to-date.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
 import { readCampaignCaps } from '../../ledger/campaign-caps.ts';
 import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
 import { readCatalogPage } from '../../ledger/catalog-ads.ts';
 import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
+import { refreshRollup } from '../../ledger/refresh-rollup.ts';
 import { readReport } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { readStatement } from '../../ledger/statement.ts';
@@ -151,7 +151,7 @@ describe('after a move to a server that lacks the time zone of an advertiser', (
   });
 
   it('all other reports and statements are as of the time before', async () => {
-    expect(await bringUpToDate(moved.pool)).toEqual(REFUSAL.message);
+    expect(await refreshRollup(moved.pool)).toEqual(REFUSAL.message);
     const rows = [{ clicks: 1n, chargedMicros: 250_000n }];
     expect(await readReport(moved.pool, DAY)).toMatchObject({ asOf, rows });
     expect(await readReport(moved.pool, { ...DAY, advertiserId: stays.advertiser.id })).toMatchObject({

@@ -2,8 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { Pool } from '../../../common/postgres/postgres.ts';
 import { readAd, unknownAd } from '../../../ledger/ads.ts';
-import { bringUpToDate } from '../../../ledger/bring-up-to-date.ts';
 import { reportJson } from '../../../ledger/json.ts';
+import { refreshRollup } from '../../../ledger/refresh-rollup.ts';
 import {
   parseReportKeys,
   parseReportTime,
@@ -127,7 +127,7 @@ export function reportRoutes(app: App, { pool, longPool, longRequests }: LongDep
 
 /** Brings the sums of reports and statements up to date, or logs why they are as of an earlier time. */
 export async function updateSums(pool: Pool, request: FastifyRequest): Promise<void> {
-  const problem = await bringUpToDate(pool);
+  const problem = await refreshRollup(pool);
   if (problem === null) return;
   request.log.warn(
     { problem },

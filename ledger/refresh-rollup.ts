@@ -12,7 +12,7 @@ const runs = new WeakMap<Pool, Promise<string | null>>();
  * reports do not wait for each other. Returns why the rollup stays as of an earlier run, because the database server does not know the time
  * zone of an advertiser: it must not keep others from their reports. Otherwise `null`.
  */
-export function bringUpToDate(pool: Pool): Promise<string | null> {
+export function refreshRollup(pool: Pool): Promise<string | null> {
   const running = runs.get(pool);
   if (running) return running;
   const run = addNew(pool).finally(() => runs.delete(pool));
