@@ -4,7 +4,7 @@ import { type ApiKey, isKeyValid } from '../../ledger/api-keys.ts';
 import { type ConsoleSession, findSession, isSessionValid } from '../../ledger/console-sessions.ts';
 import { type Access, assertAllowed, type Caller } from './access.ts';
 import { type Credential, readCredential, unauthenticated } from './credentials.ts';
-import { KnownKeys } from './known-keys.ts';
+import { KeyCache } from './key-cache.ts';
 import { assertOwnPage } from './page-origin.ts';
 import type { SessionCookie } from './session-cookie.ts';
 
@@ -52,7 +52,7 @@ export const QUERY_MS_MAX = 1_500;
  * from the header alone: addresses end up in logs. The answer to a cookie of no session deletes the cookie.
  */
 export function createAuthenticator({ pool, cookie, noteKey, noteSession }: AuthenticatorDeps) {
-  const keys = new KnownKeys(pool);
+  const keys = new KeyCache(pool);
   const noteUse = (key: ApiKey, session: ConsoleSession | null) => {
     noteKey(key.id);
     if (session) noteSession(session.id);
@@ -90,7 +90,7 @@ export function createAuthenticator({ pool, cookie, noteKey, noteSession }: Auth
 
 async function findCaller(
   pool: Pool,
-  keys: KnownKeys,
+  keys: KeyCache,
   { kind, secret }: Credential,
 ): Promise<{ key: ApiKey | null; session: ConsoleSession | null }> {
   if (kind === 'key') return { key: await keys.find(secret, QUERY_MS_MAX), session: null };

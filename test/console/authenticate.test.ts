@@ -6,7 +6,7 @@ import { errorCode, errorMessage } from '../../common/errors.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { assertRule } from '../../console/api/access.ts';
 import { createAuthenticator } from '../../console/api/authenticate.ts';
-import { KNOWN_MS } from '../../console/api/known-keys.ts';
+import { CACHED_MS } from '../../console/api/key-cache.ts';
 import { sessionCookie } from '../../console/api/session-cookie.ts';
 import { createKeyUse } from '../../console/api/use-log.ts';
 import { addAdvertiser } from '../../ledger/advertisers.ts';
@@ -133,11 +133,11 @@ describe('a request with a key', () => {
     vi.spyOn(performance, 'now').mockReturnValue(start);
     expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
     await revokeKey(database.pool, id);
-    vi.spyOn(performance, 'now').mockReturnValue(start + KNOWN_MS - 1);
+    vi.spyOn(performance, 'now').mockReturnValue(start + CACHED_MS - 1);
     expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
     // What is known of one key is of no use to another text.
     expect(await withKey('/caller', `tollway_${id}_${other.key.slice(-43)}`)).toMatchObject({ status: 400 });
-    vi.spyOn(performance, 'now').mockReturnValue(start + KNOWN_MS);
+    vi.spyOn(performance, 'now').mockReturnValue(start + CACHED_MS);
     expect((await withKey('/caller', key)).body).toContain('which was revoked at');
     // A key that is refused is looked up again each time.
     await database.pool.query('update api_key set revoked_at = null where id = $1', [id]);
@@ -151,12 +151,12 @@ describe('a request with a key', () => {
     const find = database.pool.query.bind(database.pool) as (...args: unknown[]) => Promise<unknown>;
     vi.spyOn(database.pool, 'query').mockImplementationOnce(async (...args: unknown[]) => {
       const answer = await find(...args);
-      now.mockReturnValue(start + KNOWN_MS - 1);
+      now.mockReturnValue(start + CACHED_MS - 1);
       return answer as never;
     });
     expect(await withKey('/caller', key)).toMatchObject({ status: 200 });
     await revokeKey(database.pool, id);
-    now.mockReturnValue(start + KNOWN_MS);
+    now.mockReturnValue(start + CACHED_MS);
     expect((await withKey('/caller', key)).body).toContain('which was revoked at');
   });
 });

@@ -3,15 +3,15 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { type ApiKey, findKey } from '../../ledger/api-keys.ts';
 import { hashSecret } from '../../ledger/random-secret.ts';
 
-/** How long an active key is accepted without another look into the database, in ms, even if it is revoked or expires in this time. */
-export const KNOWN_MS = 1_000;
+/** Time for which an active key is accepted without a query, in ms, even if it is revoked or expires meanwhile. */
+export const CACHED_MS = 1_000;
 const KEYS_MAX = 1_000;
 
 /**
- * Finds the keys of requests. A program sends many requests with one key, and the look into the database costs about as much as that of the
- * request itself. So it is done once a second for each active key. An unknown, expired or revoked key is looked up each time.
+ * Finds the keys of requests, and caches the active ones for a second: a program sends many requests with one key, and looking a key up costs about
+ * as much as the query of the request itself. An unknown, expired or revoked key is looked up each time.
  */
-export class KnownKeys {
+export class KeyCache {
   private readonly pool: Pool;
   /** By the hash of the text, so that no text of a key stays in memory. */
   private readonly keys = new QuickLRU<string, { key: ApiKey; until: number }>({ maxSize: KEYS_MAX });
@@ -27,7 +27,7 @@ export class KnownKeys {
     const askedAt = performance.now();
     if (known && askedAt < known.until) return known.key;
     const key = await findKey(this.pool, text, queryMsMax);
-    if (key?.status === 'active') this.keys.set(hash, { key, until: askedAt + KNOWN_MS });
+    if (key?.status === 'active') this.keys.set(hash, { key, until: askedAt + CACHED_MS });
     return key;
   }
 }
