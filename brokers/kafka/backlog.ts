@@ -7,7 +7,7 @@ import type { BrokerBacklog } from '../backlog.ts';
 import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
 import { openKafka, withAdmin } from './client.ts';
 import { explainKafka } from './explain.ts';
-import { readMessages } from './messages.ts';
+import { readMessages } from './kafkajs-messages.ts';
 import { kafkaSourceName, type Offsets, offsetOf, readOffsets, readOffsetsAt } from './positions.ts';
 
 /** Offsets to read; `to` is exclusive. */

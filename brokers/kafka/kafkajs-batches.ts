@@ -3,10 +3,10 @@ import type { ReadRecord } from '../../contract/click-event.ts';
 import type { BatchSink } from '../event-source.ts';
 import type { AssignedPartition } from './assigned-partition.ts';
 import { withHeartbeats } from './consumer-group.ts';
-import { readMessages } from './messages.ts';
+import { readMessages } from './kafkajs-messages.ts';
 
 /** What the batches of kafkajs need of the source. */
-export type AcceptDeps = {
+export type EachBatchDeps = {
   readonly topic: string;
   readonly partitionOf: (partition: number) => AssignedPartition | undefined;
   /** Resolves when the partitions of the last assignment are open. */
@@ -27,7 +27,7 @@ export type AcceptDeps = {
  * Returns a function that accepts the batches of kafkajs and passes them on, without waiting until they are settled. kafkajs only fetches: a batch
  * counts if it starts at the next offset of its partition; else the function seeks that offset.
  */
-export function createAccept(deps: AcceptDeps): (payload: EachBatchPayload) => Promise<void> {
+export function createEachBatch(deps: EachBatchDeps): (payload: EachBatchPayload) => Promise<void> {
   return async (payload) => {
     const { batch, heartbeat, isRunning, isStale } = payload;
     // A partition that cannot be opened must not keep the others from being read.
@@ -54,7 +54,7 @@ export function createAccept(deps: AcceptDeps): (payload: EachBatchPayload) => P
 function submitBatch(
   assigned: AssignedPartition,
   { batch, resolveOffset }: EachBatchPayload,
-  { topic, seek, submit, onCreatedAgain }: AcceptDeps,
+  { topic, seek, submit, onCreatedAgain }: EachBatchDeps,
 ): void {
   const last = Number(batch.lastOffset());
   if (last < assigned.next) {

@@ -17,8 +17,8 @@ import { openKafka, partitionsProblem, readPartitions } from './client.ts';
 import { commitOffsets, createConsumer, readCommitted } from './consumer-group.ts';
 import { explainCrash, explainSource } from './explain.ts';
 import { Fetcher } from './fetcher.ts';
-import { createIdleReport } from './idle.ts';
-import { createAccept } from './kafkajs-batches.ts';
+import { createIdleReport } from './idle-report.ts';
+import { createEachBatch } from './kafkajs-batches.ts';
 import { KafkaLag } from './lag.ts';
 import { LostRecords } from './lost-records.ts';
 import {
@@ -171,7 +171,7 @@ class KafkaSource implements EventSource {
       autoCommit: false,
       eachBatchAutoResolve: false,
       partitionsConsumedConcurrently: this.config.PARALLELIZATION,
-      eachBatch: createAccept({
+      eachBatch: createEachBatch({
         topic: this.config.KAFKA_TOPIC,
         partitionOf: (partition) => this.partitions.get(partition),
         opening: () => this.opening,

@@ -11,8 +11,8 @@ import { beginCheckpoints, readCheckpoints } from '../checkpoints.ts';
 import { type BatchSink, type EventSource, type Lag, lagOf } from '../event-source.ts';
 import { SourceHealth } from '../source-health.ts';
 import { endpointName, explainFailure, listShards, openKinesis, readStream, type Stream } from './client.ts';
+import { DrainingShards } from './draining-shards.ts';
 import { endExpiredShards } from './expired-shards.ts';
-import { Leftovers } from './leftovers.ts';
 import {
   beginStream,
   END,
@@ -54,7 +54,7 @@ class KinesisSource implements EventSource {
   private readonly client: KinesisClient;
   private readonly stopping = new AbortController();
   private readonly readers = new Map<string, ShardReader>();
-  private readonly leftovers: Leftovers;
+  private readonly draining: DrainingShards;
   private readonly checkpoints: CheckpointWriter;
   private leases: ShardLeases | null = null;
   private stream: Stream = { id: '', retentionMs: 0, createdAt: null };
@@ -79,7 +79,7 @@ class KinesisSource implements EventSource {
     this.config = config;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
-    this.leftovers = new Leftovers(deps.logger);
+    this.draining = new DrainingShards(deps.logger);
     this.checkpoints = new CheckpointWriter(pool, sink, { ...deps, isSetBack });
     this.client = openKinesis(config);
     this.health = new SourceHealth(this.explain, { ...deps, stopping: this.stopping.signal, graceMs: 0 });
@@ -120,7 +120,7 @@ class KinesisSource implements EventSource {
       this.stopping.abort();
       await this.running.catch(() => {});
       const drained = [...this.readers.values()].map((reader) => reader.drain());
-      await Promise.all([...drained, this.leftovers.settled()]);
+      await Promise.all([...drained, this.draining.settled()]);
       await this.checkpoint();
       await this.reportLost();
       await this.leases?.leave().catch(() => {});
@@ -132,7 +132,7 @@ class KinesisSource implements EventSource {
   /** Kinesis does not count records: `records` are those that are read and not settled. The age includes records in the stream. */
   readonly lag = async (): Promise<Lag> => {
     const partitions = [...this.readers.values()].map((reader) => reader.lag);
-    const lag = { ...lagOf([...partitions, ...this.leftovers.lags]), partitions };
+    const lag = { ...lagOf([...partitions, ...this.draining.lags]), partitions };
     const [silent] = this.silent();
     // No known record waits, and new records are unknown.
     if (silent !== undefined && lag.oldestAgeSeconds === 0)
@@ -286,7 +286,7 @@ class KinesisSource implements EventSource {
 
   /** Ends the reading of a shard that no processor can read again, and settles what was read of it. */
   private keepSettling(reader: ShardReader): void {
-    this.leftovers.settle(reader);
+    this.draining.settle(reader);
     this.remove(reader);
   }
 
@@ -300,7 +300,7 @@ class KinesisSource implements EventSource {
       (error: unknown) => errorCode(error) === 'kinesis_stream',
     );
     const isLost = await Promise.race([isGone, sleep(ANSWER_MS_MAX)]);
-    for (const reader of isLost ? unsettled : []) this.leftovers.logLost(reader);
+    for (const reader of isLost ? unsettled : []) this.draining.logLost(reader);
   }
 
   private remove(reader: ShardReader): void {

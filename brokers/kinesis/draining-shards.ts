@@ -2,8 +2,8 @@ import type { Logger } from '../../common/telemetry/logger.ts';
 import type { PartitionLag } from '../event-source.ts';
 import type { ShardReader } from './shard-reader.ts';
 
-/** What was read of shards that the stream no longer has, until it is settled. No processor can read it again. */
-export class Leftovers {
+/** Shards that the stream no longer has, until what was read of them is settled. No processor can read it again. */
+export class DrainingShards {
   private readonly readers = new Map<ShardReader, Promise<void>>();
   private readonly logger: Logger;
 
