@@ -43,7 +43,7 @@ import {
 } from '../../ledger/user-agents.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
-import { findLimits } from './limits.ts';
+import { findReachedLimits } from './reached-limits.ts';
 import { onePerIdentity, withoutSettled } from './rejections.ts';
 import { LOST_RACE, retryRaces } from './retry-races.ts';
 import { countLateKeys, outcomesOf, overDeliveryOf, type Settlement } from './settlement.ts';
@@ -175,7 +175,7 @@ async function settleWith(
   await appendSpoolCounters(connection, counters);
   if (window.evidenceFloorMs !== null) await insertSeenDuplicates(connection, duplicates);
   await listLateDays(connection, settledAt, rows.earliestMs, settled);
-  const { lowBudget, nearLimit } = findLimits(allocation, advertisers, ads);
+  const { lowBudget, nearLimit } = findReachedLimits(allocation, advertisers, ads);
   await passLowBudget(connection, lowBudget);
   await updateBudgetFlags(connection, nearLimit);
   await noteDeadLetters(connection, inserted.size);

@@ -9,7 +9,7 @@ import { BatchSettler, type SettlerOptions } from './batch-settler.ts';
 import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { Capacity } from './capacity.ts';
 import { CommitProbes } from './commit-probes.ts';
-import { openSubmission, type Share, settleShare, stopped } from './submission.ts';
+import { openSubmission, type Share, settleShare, stoppingError } from './submission.ts';
 
 export type DispatcherOptions = SettlerOptions & {
   /** Maximum number of records that the handler gets in one batch, ≥ 1. */
@@ -94,7 +94,7 @@ export class BatchDispatcher implements BatchSink {
     if (records.length === 0) return Promise.resolve();
     const { submission, done } = openSubmission(records.length, signal, options);
     if (signal?.aborted || this.stop.signal.aborted) {
-      submission.end(stopped());
+      submission.end(stoppingError());
       return done;
     }
     this.capacity.accept(records);
@@ -104,7 +104,7 @@ export class BatchDispatcher implements BatchSink {
       const lane = this.lanes[index];
       if (!lane || share.length === 0) continue;
       lane.queue.push({ submission, records: share });
-      this.work(lane);
+      this.scheduleNext(lane);
     }
     return done;
   };
@@ -133,7 +133,7 @@ export class BatchDispatcher implements BatchSink {
   /** Ends every retry. A transaction that is in progress can still commit. */
   abort(): void {
     this.stop.abort();
-    for (const { submission } of this.locked.remove(() => true)) submission.end(stopped());
+    for (const { submission } of this.locked.remove(() => true)) submission.end(stoppingError());
   }
 
   private laneOf(record: ReadRecord): number {
@@ -141,7 +141,7 @@ export class BatchDispatcher implements BatchSink {
   }
 
   /** Schedules the next batch of a lane behind the one that is being settled. */
-  private work(lane: Lane): void {
+  private scheduleNext(lane: Lane): void {
     if (lane.limit.pendingCount === 0) void lane.limit(() => this.settleNext(lane));
   }
 
@@ -168,7 +168,7 @@ export class BatchDispatcher implements BatchSink {
       for (const { share } of taken) share.submission.end(error);
     }
     lane.settling -= 1;
-    this.workAll();
+    this.scheduleAll();
   }
 
   /** Tries the batch of all lanes once, under the name of the lane that began. */
@@ -186,7 +186,7 @@ export class BatchDispatcher implements BatchSink {
       putBack(taken);
     }
     this.isShared = false;
-    this.workAll();
+    this.scheduleAll();
   }
 
   private settled(taken: readonly Taken[]): void {
@@ -197,8 +197,8 @@ export class BatchDispatcher implements BatchSink {
     }
   }
 
-  private workAll(): void {
-    for (const lane of this.lanes) if (lane.queue.length > 0) this.work(lane);
+  private scheduleAll(): void {
+    for (const lane of this.lanes) if (lane.queue.length > 0) this.scheduleNext(lane);
   }
 
   /** Whether no lane is at work, several have something, and it is little. */
@@ -238,7 +238,7 @@ export class BatchDispatcher implements BatchSink {
         this.capacity.release(share.records);
         continue;
       }
-      const records = this.locked.size === 0 ? share.records : this.withoutLocked(share);
+      const records = this.locked.size === 0 ? share.records : this.setAsideLocked(share);
       if (records.length === 0) continue;
       shares.push({ submission, records: records.slice(0, wanted) });
       if (records.length > wanted) lane.queue.unshift({ submission, records: records.slice(wanted) });
@@ -249,9 +249,9 @@ export class BatchDispatcher implements BatchSink {
   }
 
   /** Sets the clicks of locked advertisers aside, or abandons them if the submission says so. Returns the other records. */
-  private withoutLocked({ submission, records }: Share): readonly ReadRecord[] {
+  private setAsideLocked({ submission, records }: Share): readonly ReadRecord[] {
     if (this.stop.signal.aborted) {
-      submission.end(stopped());
+      submission.end(stoppingError());
       this.capacity.release(records);
       return [];
     }
@@ -293,7 +293,7 @@ export class BatchDispatcher implements BatchSink {
     const lane = this.lanes[advertiserId % this.lanes.length];
     if (!lane) return;
     lane.queue.unshift(...shares);
-    this.work(lane);
+    this.scheduleNext(lane);
   }
 }
 

@@ -13,7 +13,7 @@ import { countBatch } from './batch-metrics.ts';
 import type { BlockedAdvertisers } from './blocked-advertisers.ts';
 import type { CommitProbes } from './commit-probes.ts';
 import { afterFailure, type BatchFailureKind, nextStep } from './retry-policy.ts';
-import { stopped } from './submission.ts';
+import { stoppingError } from './submission.ts';
 
 /** A batch that has been with the database for longer than this, in ms, is reported as a problem. */
 const STALLED_MS = 5_000;
@@ -264,7 +264,7 @@ export class BatchSettler {
 
   private async pause(round: number, lane: BatchLane): Promise<void> {
     await sleep(backoffMs(round), this.deps.stop);
-    if (this.deps.stop.aborted || lane.isAbandoned()) throw stopped();
+    if (this.deps.stop.aborted || lane.isAbandoned()) throw stoppingError();
   }
 
   private recover(name: string): void {

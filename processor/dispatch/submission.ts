@@ -27,7 +27,7 @@ export function openSubmission(
   const done = new Promise<void>((resolve, reject) => {
     settle = (error) => (error === undefined ? resolve() : reject(error));
   });
-  const onAbort = () => submission.end(stopped());
+  const onAbort = () => submission.end(stoppingError());
   const submission: Submission = {
     unsettled: count,
     abandoned: options?.abandonBlocked ? 0 : null,
@@ -53,6 +53,6 @@ export function settleShare(submission: Submission, count: number): void {
 }
 
 /** The error that returns records unsettled to their source when the dispatcher or the source stops. */
-export function stopped(): TollwayError {
+export function stoppingError(): TollwayError {
   return new TollwayError(STOPPING, 'Stopped before the batch was settled', { retryable: true });
 }

@@ -11,7 +11,7 @@ export type ReachedLimits = {
 };
 
 /** Compares what remains after a batch with the limits of its advertisers. */
-export function findLimits(
+export function findReachedLimits(
   allocation: Allocation,
   advertisers: ReadonlyMap<number, LockedAdvertiser>,
   ads: ReadonlyMap<number, KnownAd>,
