@@ -1,4 +1,4 @@
-import type { Part, PartOf } from './parts.ts';
+import { answeringParts, type Part, type PartOf } from './parts.ts';
 
 /** The backlog of one partition or shard, from the reports of all processors. */
 export type PartitionBacklog = {
@@ -20,23 +20,12 @@ export type PartsBacklog = {
   readonly partitions: readonly PartitionBacklog[];
 };
 
-/** Whether a part has reported lately, so that its numbers are true. */
-export function isAnswering({ state }: Pick<Part, 'state'>): boolean {
-  return state !== 'no_answer' && state !== 'unknown';
-}
-
-/** The parts of a component that answer. */
-export function answering<C extends Part['component']>(parts: readonly Part[], component: C): PartOf<C>[] {
-  // The cast is safe: a part of this component has its type.
-  return parts.filter((part) => part.component === component && isAnswering(part)) as PartOf<C>[];
-}
-
 /**
  * The backlog, from the processors that answer. With Kafka and the Postgres broker each of them reports all partitions, with Kinesis those that it
  * reads, so the numbers of a partition are the highest that one of them reports.
  */
 export function backlogOf(parts: readonly Part[]): PartsBacklog {
-  const processors = answering(parts, 'processor');
+  const processors = answeringParts(parts, 'processor');
   const partitions = mergePartitions(processors);
   const ages = processors.flatMap(({ numbers }) => numbers.lagOldestSeconds ?? []);
   const isCounted = processors.some(({ numbers }) => numbers.lagRecords !== null);

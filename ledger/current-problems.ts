@@ -1,11 +1,11 @@
 import { counted } from '../common/counted.ts';
 import { formatAmount } from '../common/money.ts';
-import { answering, backlogOf } from './backlog-of-parts.ts';
+import { backlogOf } from './backlog-of-parts.ts';
 import { deadParts } from './dead-parts.ts';
 import type { EndingBudget } from './ending-budgets.ts';
 import type { MaintenanceState } from './operations.ts';
 import type { AdServerNumbers, Component } from './part-numbers.ts';
-import type { Part, PartOf } from './parts.ts';
+import { answeringParts, type Part, type PartOf } from './parts.ts';
 import type { ReportsTaken } from './reports-taken.ts';
 import type { WebhookBacklog } from './webhook-backlog.ts';
 
@@ -91,7 +91,7 @@ export function currentProblems(sources: ProblemSources): CurrentProblem[] {
     ...deadParts(parts).map(deadPart),
     ...absentParts(parts, sources.expected),
     ...processorProblems(parts),
-    ...answering(parts, 'ad-server').flatMap((part) => adServerProblems(part, ago)),
+    ...answeringParts(parts, 'ad-server').flatMap((part) => adServerProblems(part, ago)),
     ...redirectProblems(parts),
     ...linkProblems(parts),
     ...notReadyParts(parts),
@@ -145,7 +145,7 @@ function absentParts(parts: readonly Part[], expected: readonly Component[]): Cu
 }
 
 function processorProblems(parts: readonly Part[]): CurrentProblem[] {
-  return answering(parts, 'processor')
+  return answeringParts(parts, 'processor')
     .filter(({ numbers }) => numbers.isBlocked)
     .map(({ instance, problems: [reason = 'its log has the reason'] }) =>
       problem(
@@ -202,7 +202,7 @@ function adServerProblems(
 
 /** Errors instead of redirects, of all ad servers together. */
 function redirectProblems(parts: readonly Part[]): CurrentProblem[] {
-  const all = answering(parts, 'ad-server');
+  const all = answeringParts(parts, 'ad-server');
   const answered = total(all, ({ linksAnsweredRecently }) => linksAnsweredRecently);
   const refused = total(all, ({ linksRefusedRecently }) => linksRefusedRecently);
   if (refused <= Math.max(THRESHOLDS.redirectErrors, THRESHOLDS.redirectErrorsShare * answered)) return [];
@@ -212,7 +212,7 @@ function redirectProblems(parts: readonly Part[]): CurrentProblem[] {
 
 /** Requests that name no valid link, of all ad servers together. */
 function linkProblems(parts: readonly Part[]): CurrentProblem[] {
-  const all = answering(parts, 'ad-server');
+  const all = answeringParts(parts, 'ad-server');
   const requests = total(all, ({ requestsRecently }) => requestsRecently);
   const notFound = total(all, ({ linksNotFoundRecently }) => linksNotFoundRecently);
   if (notFound <= Math.max(THRESHOLDS.linksNotFound, THRESHOLDS.linksNotFoundShare * requests)) return [];

@@ -1,5 +1,4 @@
-import { answering, isAnswering } from './backlog-of-parts.ts';
-import type { Part } from './parts.ts';
+import { answeringParts, isAnswering, type Part } from './parts.ts';
 
 /** The parts that do not answer and were not replaced. */
 export function deadParts(parts: readonly Part[]): Part[] {
@@ -18,7 +17,7 @@ function missingParts(parts: readonly Part[]): Part[] {
     const missing = parts
       .filter((part) => part.component === component && !isAnswering(part))
       .sort((a, b) => a.reportedAt.getTime() - b.reportedAt.getTime());
-    const replacements = answering(parts, component).map(({ startedAt }) => startedAt);
+    const replacements = answeringParts(parts, component).map(({ startedAt }) => startedAt);
     return missing.filter(({ reportedAt }) => {
       const at = replacements.findIndex((startedAt) => startedAt > reportedAt);
       if (at >= 0) replacements.splice(at, 1);

@@ -1,12 +1,11 @@
 import { READY } from '../common/part-health.ts';
-import { answering } from './backlog-of-parts.ts';
 import { deadParts, unknownParts } from './dead-parts.ts';
-import type { Part } from './parts.ts';
+import { answeringParts, type Part } from './parts.ts';
 
 /** The health of a component in one line: `ready` if all its parts are, else what is wrong with which. `null` if none has reported within a day. */
 export function healthOf(parts: readonly Part[], component: Part['component']): string | null {
   const own = parts.filter((part) => part.component === component);
-  const alive = answering(own, component);
+  const alive = answeringParts(own, component);
   if (own.length === 0) return null;
   const wrong = [
     ...deadParts(own).map(({ instance }) => `${instance} does not answer`),

@@ -1,5 +1,5 @@
-import { answering, backlogOf } from './backlog-of-parts.ts';
-import type { Part } from './parts.ts';
+import { backlogOf } from './backlog-of-parts.ts';
+import { answeringParts, type Part } from './parts.ts';
 
 /** Clicks that have come to each stage since the beginning of the ledger, and how old those are that wait. `null`: not known. */
 export type Flow = {
@@ -33,7 +33,7 @@ export class LiveFlow {
   #relayedBy = new Map<string, number>();
 
   next({ settled, watermark, parts, waiting, clickToChargeSeconds }: FlowSources): Flow {
-    const adServers = answering(parts, 'ad-server');
+    const adServers = answeringParts(parts, 'ad-server');
     const backlog = backlogOf(parts);
     const inBroker = waiting?.records ?? backlog.records;
     const more = this.#relayedSince(parts);
@@ -61,7 +61,7 @@ export class LiveFlow {
   #relayedSince(parts: readonly Part[]): number {
     let sum = 0;
     const now = new Map<string, number>();
-    for (const { instance, startedAt, numbers } of answering(parts, 'ad-server')) {
+    for (const { instance, startedAt, numbers } of answeringParts(parts, 'ad-server')) {
       if (numbers.relayed === null) continue;
       const run = `${instance} ${startedAt.getTime()}`;
       now.set(run, numbers.relayed);
@@ -76,7 +76,7 @@ export class LiveFlow {
 function medianOf(parts: readonly Part[]): number | null {
   let seconds = 0;
   let weights = 0;
-  for (const { numbers } of answering(parts, 'processor')) {
+  for (const { numbers } of answeringParts(parts, 'processor')) {
     const { clickToChargeP50Seconds: median, settledPerSecond: weight } = numbers;
     if (median === null || !weight) continue;
     seconds += median * weight;

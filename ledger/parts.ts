@@ -43,6 +43,20 @@ export type PartOf<C extends Component> = Omit<PartReport, 'component' | 'number
 };
 export type Part = { [C in Component]: PartOf<C> }[Component];
 
+/** Whether a part has reported lately, so that its numbers are true. */
+export function isAnswering({ state }: Pick<Part, 'state'>): boolean {
+  return state !== 'no_answer' && state !== 'unknown';
+}
+
+/** The parts of a component that answer. */
+export function answeringParts<C extends Part['component']>(
+  parts: readonly Part[],
+  component: C,
+): PartOf<C>[] {
+  // The cast is safe: a part of this component has its type.
+  return parts.filter((part) => part.component === component && isAnswering(part)) as PartOf<C>[];
+}
+
 /** Writes the row of a part. The clock of the database stamps it. */
 export async function reportPart(pool: Pool, report: PartReport): Promise<void> {
   const { component, instance, version, startedAt, problems, warnings, numbers } = report;

@@ -1,10 +1,10 @@
 import type * as z from 'zod';
 import { shownSettings } from '../../../common/config/shown-settings.ts';
 import { readVersion } from '../../../common/version.ts';
-import { backlogOf, isAnswering } from '../../../ledger/backlog-of-parts.ts';
+import { backlogOf } from '../../../ledger/backlog-of-parts.ts';
 import { expectedParts } from '../../../ledger/expected-parts.ts';
 import type { OperationsState } from '../../../ledger/operations.ts';
-import type { Part } from '../../../ledger/parts.ts';
+import { isAnswering, type Part } from '../../../ledger/parts.ts';
 import { readProblems } from '../../../ledger/read-problems.ts';
 import type { WebhookBacklog } from '../../../ledger/webhook-backlog.ts';
 import type { App, Deps } from '../deps.ts';
