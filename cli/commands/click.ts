@@ -5,7 +5,7 @@ import { printable } from '../../common/text.ts';
 import { creditClick } from '../../ledger/budget-entries.ts';
 import { parseClickId, parseClickReference } from '../../ledger/click-reference.ts';
 import { type ClickStory, readClickStory } from '../../ledger/click-story.ts';
-import { clickStoryJson } from '../../ledger/json.ts';
+import { clickStoryJson } from '../../ledger/output-json.ts';
 import { command, group, type Output, withChange, withDatabase } from '../context.ts';
 import { creditFile, creditList, printCredits } from '../credit-list.ts';
 import { parseId } from '../parse.ts';

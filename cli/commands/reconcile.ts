@@ -3,7 +3,7 @@ import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { countDeadLetters } from '../../ledger/dead-letters.ts';
-import { balanceJson, reconciliationJson } from '../../ledger/json.ts';
+import { balanceJson, reconciliationJson } from '../../ledger/output-json.ts';
 import {
   type AdvertiserReconciliation,
   type Reconciliation,

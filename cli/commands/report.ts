@@ -1,8 +1,8 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { reportJson, reportRowJson } from '../../ledger/json.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
+import { reportJson, reportRowJson } from '../../ledger/output-json.ts';
 import {
   keyNamesOf,
   parseReportKeys,

@@ -1,6 +1,6 @@
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
-import { statementJson } from '../../ledger/json.ts';
+import { statementJson } from '../../ledger/output-json.ts';
 import { parseMonth, readStatement, type Statement } from '../../ledger/statement.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { reportJson, statementJson } from '../../ledger/json.ts';
+import { reportJson, statementJson } from '../../ledger/output-json.ts';
 import { readReport } from '../../ledger/reports.ts';
 import { rollUp } from '../../ledger/rollup.ts';
 import { readStatement } from '../../ledger/statement.ts';

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { isUuid } from '../../../common/uuid.ts';
-import { listedClickJson } from '../../../ledger/json.ts';
 import { listClicks } from '../../../ledger/list-clicks.ts';
+import { listedClickJson } from '../../../ledger/output-json.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { listQuery, pageOf } from '../pagination.ts';

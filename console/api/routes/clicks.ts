@@ -4,7 +4,7 @@ import { TollwayError } from '../../../common/errors.ts';
 import { creditClick } from '../../../ledger/budget-entries.ts';
 import { parseClickId, parseClickReference } from '../../../ledger/click-reference.ts';
 import { readClickStory } from '../../../ledger/click-story.ts';
-import { clickStoryJson } from '../../../ledger/json.ts';
+import { clickStoryJson } from '../../../ledger/output-json.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';
 import { Amount, AmountText, Currency, Id, TimeText, textCodec } from '../schemas.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { createBacklogs } from '../../../brokers/create-event-sources.ts';
-import { reconciliationJson } from '../../../ledger/json.ts';
+import { reconciliationJson } from '../../../ledger/output-json.ts';
 import { reconcile } from '../../../ledger/reconcile.ts';
 import type { App, LongDeps } from '../deps.ts';
 import type { RouteErrorCode } from '../problem.ts';

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { Pool } from '../../../common/postgres/postgres.ts';
 import { readAd, unknownAd } from '../../../ledger/ads.ts';
-import { reportJson } from '../../../ledger/json.ts';
+import { reportJson } from '../../../ledger/output-json.ts';
 import { refreshRollup } from '../../../ledger/refresh-rollup.ts';
 import {
   parseReportKeys,

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { statementJson } from '../../../ledger/json.ts';
+import { statementJson } from '../../../ledger/output-json.ts';
 import { parseMonth, readStatement } from '../../../ledger/statement.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
