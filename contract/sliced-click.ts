@@ -4,11 +4,11 @@ import {
   parseClickKey,
   type ReadClick,
   type ReadRecord,
-  readRecord,
   type SpoolPosition,
 } from './click-event.ts';
 import { decodeClick } from './decode-click.ts';
 import type { DecodedClick } from './decoded-click.ts';
+import { readRecord } from './read-record.ts';
 
 /** Where a record lies in the memory of its record batch, and its place in the broker. A key or value without bytes begins at -1. */
 export type RecordSlice = {

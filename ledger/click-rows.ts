@@ -1,6 +1,6 @@
 import type { Connection } from '../common/postgres/postgres.ts';
 import { isUuidV7, uuidV7TimeMs } from '../common/uuid.ts';
-import { readRecord } from '../contract/click-event.ts';
+import { readRecord } from '../contract/read-record.ts';
 import { readEvidence, type StoredEvidence } from './evidence.ts';
 import { type Partitioned, partitionName } from './partitions.ts';
 import { readSeenDuplicates } from './seen-duplicates.ts';

@@ -3,13 +3,8 @@ import type { Readable } from 'node:stream';
 import { linesOf, textChunks } from '../common/text-file.ts';
 import { unixMs } from '../common/unix-time.ts';
 import { canonicalUuid, isUuidV7, uuidV7From, uuidV7TimeMs } from '../common/uuid.ts';
-import {
-  CLICK_BYTES_MAX,
-  CLICK_VERSION,
-  type ReadRecord,
-  readRecord,
-  type Unreadable,
-} from '../contract/click-event.ts';
+import { CLICK_BYTES_MAX, CLICK_VERSION, type ReadRecord, type Unreadable } from '../contract/click-event.ts';
+import { readRecord } from '../contract/read-record.ts';
 import { isObject } from './events/bad-event.ts';
 
 /** Defaults of fields that an event can omit. None of them changes what is charged. */

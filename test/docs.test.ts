@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { settings } from '../common/config/config.ts';
 import { metricList } from '../common/telemetry/metric-list.ts';
-import { readRecord } from '../contract/click-event.ts';
+import { readRecord } from '../contract/read-record.ts';
 import { cellsOf, headingsOf, linksOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -1,5 +1,6 @@
 import type { KafkaMessage } from 'kafkajs';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 
 /** Reads the messages of a partition as records, at positions such as `clicks/3@1042`, published at their timestamps. */
 export function readMessages(

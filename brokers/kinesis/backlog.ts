@@ -1,7 +1,8 @@
 import { GetRecordsCommand, type KinesisClient } from '@aws-sdk/client-kinesis';
 import type { Config } from '../../common/config/config.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import type { BrokerBacklog } from '../backlog.ts';
 import { readCheckpoints, resetCheckpoints } from '../checkpoints.ts';
 import { explainKinesis, isThrottled, listShards, openKinesis, readStream } from './client.ts';

@@ -2,7 +2,8 @@ import { type _Record, GetRecordsCommand, type KinesisClient } from '@aws-sdk/cl
 import type { Config } from '../../common/config/config.ts';
 import { errorCode, type TollwayError } from '../../common/errors.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { type BatchSink, oldestClickAt, type PartitionLag, STOPPING } from '../event-source.ts';
 import { OffsetTracker } from '../offset-tracker.ts';
 import type { SourceHealth } from '../source-health.ts';

@@ -1,5 +1,6 @@
 import { counted } from '../../common/counted.ts';
-import { type BrokerRecord, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { BrokerRecord, ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 
 /**
  * Encodes records as one `bytea` of the Postgres broker. Each record is key length, key, value length, value; lengths are signed 32-bit

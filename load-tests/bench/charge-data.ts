@@ -1,12 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7, uuidV7TimeMs } from '../../common/uuid.ts';
-import {
-  type BrokerRecord,
-  clickKey,
-  encodeClick,
-  type ReadClick,
-  readRecord,
-} from '../../contract/click-event.ts';
+import { type BrokerRecord, clickKey, encodeClick, type ReadClick } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { randomVisitor } from './visitors.ts';
 
 export const PRICE_MICROS = 10_000;

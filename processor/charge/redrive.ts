@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, joinTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
-import { readRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { insertRedrive, takeDeadLetter } from '../../ledger/dead-letters.ts';
 import { noteNoDeadLetters } from '../../ledger/dead-letters-waiting.ts';

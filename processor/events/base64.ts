@@ -1,6 +1,7 @@
 import { counted } from '../../common/counted.ts';
 import { writeJson } from '../../common/json.ts';
-import { type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import type { ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 
 /**
  * Reads a record whose payload an event carries as base64. Never throws: a payload that is missing or not base64 becomes an `unreadable`

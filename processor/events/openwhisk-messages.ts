@@ -1,5 +1,6 @@
 import { writeJson } from '../../common/json.ts';
-import { isWatermarkKey, parseClickKey, type ReadRecord, readRecord } from '../../contract/click-event.ts';
+import { isWatermarkKey, parseClickKey, type ReadRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { badEvent, isObject } from './bad-event.ts';
 import { decodeBase64 } from './base64.ts';
 

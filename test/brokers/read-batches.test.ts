@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { readBatches } from '../../brokers/kafka/read-batches.ts';
 import { encodeBatch } from '../../brokers/kafka/record-batch.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type BrokerRecord, clickKey, encodeClick, readRecord } from '../../contract/click-event.ts';
+import { type BrokerRecord, clickKey, encodeClick } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { clickEvent } from '../support/records.ts';
 
 const PLACE = 'clicks/3';

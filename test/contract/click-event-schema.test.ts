@@ -10,8 +10,8 @@ import {
   encodeClick,
   ID_MAX,
   PRICE_MICROS_MAX,
-  readRecord,
 } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { cellsOf, readPage, rowsOf } from '../support/markdown.ts';
 import { clickEvent } from '../support/records.ts';
 

@@ -13,12 +13,12 @@ import {
   parseClickKey,
   REFERRER_HOST_MAX,
   type ReadRecord,
-  readRecord,
   USER_AGENT_MAX,
   WATERMARK_MAX,
   watermarkRecord,
 } from '../../contract/click-event.ts';
 import { PUBLISHER_MAX } from '../../contract/publisher.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { SUB_ID_MAX, SUB_ID_NAMES, type SubIds } from '../../contract/sub-ids.ts';
 import { clickEvent } from '../support/records.ts';
 

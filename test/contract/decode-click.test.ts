@@ -9,10 +9,10 @@ import {
   ID_MAX,
   PRICE_MICROS_MAX,
   type ReadRecord,
-  readRecord,
 } from '../../contract/click-event.ts';
 import { decodeClick } from '../../contract/decode-click.ts';
 import { compareClicks, type DecodedClick } from '../../contract/decoded-click.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { SUB_ID_NAMES } from '../../contract/sub-ids.ts';
 import { clickEvent } from '../support/records.ts';
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readRecord, watermarkRecord } from '../../contract/click-event.ts';
+import { watermarkRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { startLambda } from '../../emulators/lambda/runtime.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
 import { startOpenwhisk } from '../../emulators/openwhisk/runtime.ts';

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type ReadClick, readRecord } from '../../contract/click-event.ts';
+import type { ReadClick } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { readClickStory } from '../../ledger/click-story.ts';
 import { deleteOldSeenDuplicates } from '../../ledger/seen-duplicates.ts';
 import { chargeBatch } from '../support/charge-batch.ts';

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type BrokerRecord, readRecord, WATERMARK_MAX, watermarkRecord } from '../../contract/click-event.ts';
+import { type BrokerRecord, WATERMARK_MAX, watermarkRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconcile.ts';
 import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { encodeClick, type ReadRecord, readRecord, watermarkRecord } from '../../contract/click-event.ts';
+import { encodeClick, type ReadRecord, watermarkRecord } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import { addAd } from '../../ledger/ads.ts';
 import { discardDeadLetter, listDeadLetterIds, readDeadLetter } from '../../ledger/dead-letters.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';

@@ -5,11 +5,11 @@ import {
   encodeClick,
   type ReadClick,
   type ReadWatermark,
-  readRecord,
   type SpoolPosition,
   type Unreadable,
   watermarkRecord,
 } from '../../contract/click-event.ts';
+import { readRecord } from '../../contract/read-record.ts';
 
 /** The fields of an ad that a click carries. Every `Ad` has them. */
 export type NamedAd = {

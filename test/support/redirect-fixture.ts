@@ -4,8 +4,9 @@ import { createAgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import { type Answer, type ClickRequest, createRedirect } from '../../ad-server/redirect/redirect.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
-import { type ClickEvent, readRecord } from '../../contract/click-event.ts';
+import type { ClickEvent } from '../../contract/click-event.ts';
 import { createSigner, createVerifier, evergreenLink } from '../../contract/link-token.ts';
+import { readRecord } from '../../contract/read-record.ts';
 import type { CatalogAd } from '../../ledger/catalog-ads.ts';
 import { DAY_MS, k1 } from './link-samples.ts';
 
