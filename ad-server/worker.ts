@@ -59,7 +59,8 @@ type WorkerDeps = {
 
 /**
  * Starts the components of one ad server process: publisher, spool, relays, catalog, redirect, public port. Each component is started
- * before the one that passes clicks to it. Passes each resource to `onShutdown`, which closes them in reverse order. Throws `bad_settings`, or what a component throws.
+ * before the one that passes clicks to it. Passes each resource to `onShutdown`, which closes them in reverse order. Throws `bad_settings`,
+ * or what a component throws.
  */
 export async function startWorker(config: Config, deps: WorkerDeps): Promise<Worker> {
   const { metrics, logger, onShutdown, fail } = deps;

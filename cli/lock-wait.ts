@@ -24,9 +24,9 @@ export function followSessions(pool: Pool): () => readonly number[] {
 const HOLDERS_MAX = 3;
 
 /**
- * Finds the sessions that hold what sessions of the command line have waited for since at least `waitMsMin` ms. Empty if none of them waits that
- * long, and behind a connection pooler, which does not tell the process ids of the sessions. A session that waits for a lock itself is no holder: what
- * it waits for is followed. https://www.postgresql.org/docs/18/functions-info.html#FUNCTIONS-INFO-SESSION
+ * Finds the sessions that hold what sessions of the command line have waited for since at least `waitMsMin` ms. Empty if none of them waits
+ * that long, and behind a connection pooler, which does not tell the process ids of the sessions. A session that waits for a lock itself is
+ * no holder: what it waits for is followed. https://www.postgresql.org/docs/18/functions-info.html#FUNCTIONS-INFO-SESSION
  */
 export async function findLockHolders(
   connection: Connection,

@@ -9,9 +9,10 @@ const LINE_BYTES_MAX = 4 * LIST_LINE_CHARS_MAX;
 const SHOWN_CHARS_MAX = 100;
 
 /**
- * Reads the click ids of a text file in UTF-8, or in UTF-16 with a byte order mark, plain or gzip: one a line, or the lines of `tollway export` in NDJSON or CSV. Empty lines are skipped.
- * Yields `null` for a line of an export that is not about a charge, as of an invalid click or of a credit. `name` is the file's name in errors.
- * Throws `bad_file` if the file cannot be read, and at the first line that is none of these, with its number and what was expected.
+ * Reads the click ids of a text file in UTF-8, or in UTF-16 with a byte order mark, plain or gzip: one a line, or the lines of `tollway
+ * export` in NDJSON or CSV. Empty lines are skipped. Yields `null` for a line of an export that is not about a charge, as of an invalid
+ * click or of a credit. `name` is the file's name in errors. Throws `bad_file` if the file cannot be read, and at the first line that is
+ * none of these, with its number and what was expected.
  */
 export async function* readClickIds(path: string, name: string): AsyncGenerator<string | null> {
   const read = createListReader();

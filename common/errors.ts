@@ -1,8 +1,9 @@
 import type { ErrorCode } from './error-codes.ts';
 
 /**
- * An expected failure: an operator can correct it, or the program can retry. `code` is stable, and code can branch on it. The message is for
- * people: what was expected, what came, and which one. A broken invariant ends the process: it is a plain `Error`, or has the code `invariant` if a constraint of the database found it.
+ * An expected failure: an operator can correct it, or the program can retry. `code` is stable, and code can branch on it. The message is
+ * for people: what was expected, what came, and which one. A broken invariant ends the process: it is a plain `Error`, or has the code
+ * `invariant` if a constraint of the database found it.
  */
 export class TollwayError extends Error {
   readonly code: ErrorCode;

@@ -40,8 +40,9 @@ const reader = new JsonReader();
 const idWords = new Int32Array(4);
 
 /**
- * Decodes the click event from `start` to `end` in exactly the form that `encodeClick` writes, with texts of ASCII without escapes: nearly all events. Returns `null`
- * for every other form, valid or not; `readRecord` then parses it as JSON, with the same result for the events that both can read.
+ * Decodes the click event from `start` to `end` in exactly the form that `encodeClick` writes, with texts of ASCII without escapes: nearly
+ * all events. Returns `null` for every other form, valid or not; `readRecord` then parses it as JSON, with the same result for the events
+ * that both can read.
  */
 export function decodeClick(bytes: Buffer, start = 0, end = bytes.length): DecodedClick | null {
   if (end - start > CLICK_BYTES_MAX) return null;

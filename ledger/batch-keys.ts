@@ -13,8 +13,8 @@ export type BatchKeys = {
 };
 
 /**
- * Collects the ids and user agents of a batch; advertisers, ads, spools and user agents without repeats. One pass: a batch exceeds the CPU cache, so each further
- * pass would load it again.
+ * Collects the ids and user agents of a batch; advertisers, ads, spools and user agents without repeats. One pass: a batch exceeds the CPU
+ * cache, so each further pass would load it again.
  */
 export function collectKeys(clicks: readonly ReadClick[]): BatchKeys {
   const advertiserIds = new Set<number>();

@@ -62,7 +62,8 @@ export type EnteredBudget = {
 /**
  * Adds an amount to an advertiser's budget, once for each `reference`. If the reference exists with the same kind and amount, it changes
  * nothing and returns `entered: false`, so a retry after a lost reply is safe. A negative amount must not exceed the remaining budget.
- * Throws `bad_amount` (0, or a top-up below 0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount), `not_enough_budget`.
+ * Throws `bad_amount` (0, or a top-up below 0), `bad_reference`, `unknown_advertiser`, `reference_taken` (another kind or amount),
+ * `not_enough_budget`.
  */
 export function addBudgetEntry(
   database: Pool | Connection,

@@ -172,8 +172,9 @@ export function unknownCampaign(id: number): TollwayError {
 
 /**
  * Changes a campaign. A cap can be set, raised, and lowered down to what is spent; a daily cap down to what the present day has spent.
- * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_time`, `bad_window` (an end that is not after
- * the start), `bad_pacing`, and `bad_time_zone` for another daily cap or a day in a time zone that the database server does not know.
+ * Throws `unknown_campaign`, `bad_name`, `bad_external_id`, `external_id_taken`, `cap_below_spent`, `bad_time`, `bad_window` (an end that
+ * is not after the start), `bad_pacing`, and `bad_time_zone` for another daily cap or a day in a time zone that the database server does
+ * not know.
  */
 export async function updateCampaign(
   database: Pool | Connection,

@@ -47,10 +47,10 @@ export type CreditFilter = {
 };
 
 /**
- * Refunds the charges of at most `CREDIT_CLICKS_MAX` clicks (canonical ids), each once, as `creditClick` does, in one transaction. A click that cannot be
- * credited does not stop the others. Returns a result for each different id, in the order of the first mentions. Throws `unknown_advertiser`
- * if the advertiser of the filter does not exist, and, without crediting anything, `bad_time_zone` if the database server does not know
- * the time zone of one of the advertisers.
+ * Refunds the charges of at most `CREDIT_CLICKS_MAX` clicks (canonical ids), each once, as `creditClick` does, in one transaction. A click
+ * that cannot be credited does not stop the others. Returns a result for each different id, in the order of the first mentions. Throws
+ * `unknown_advertiser` if the advertiser of the filter does not exist, and, without crediting anything, `bad_time_zone` if the database
+ * server does not know the time zone of one of the advertisers.
  */
 export function creditClicks(
   database: Pool | Connection,

@@ -14,8 +14,8 @@ export type DailyPlan = {
 };
 
 /**
- * Returns the plan of a campaign (`subject`, such as `campaign 7`) after changes; absent fields keep their values, and `hold` ends with the pacing. Throws `bad_pacing` for
- * pacing without a daily cap, and for `hold` without pacing or without a fallback URL.
+ * Returns the plan of a campaign (`subject`, such as `campaign 7`) after changes; absent fields keep their values, and `hold` ends with the
+ * pacing. Throws `bad_pacing` for pacing without a daily cap, and for `hold` without pacing or without a fallback URL.
  */
 export function changePlan(
   subject: string,

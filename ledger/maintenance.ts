@@ -46,12 +46,13 @@ export type MaintenanceOptions = Retention & {
 };
 
 /**
- * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the
- * floors, drops partitions below them, and deletes unused texts of user agents and old duplicates. The maintenance loop of the processor or a scheduled function calls it. Each step has its own
- * transactions; it is safe to repeat and to run in several processes at once. `givenMs` replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires
- * a step that is too large; if the step is one of a floor, after the other steps are done. Throws `bad_time_zone` if the database server does not
- * know the time zone of an advertiser, so that the rollup cannot be brought up to date: after the other steps, which keep the days of the
- * ledger, because a day is dropped after it was rolled up.
+ * Maintains the ledger: creates partitions, merges spool counters, brings the rollup up to date, deletes settled chunks, raises the floors,
+ * drops partitions below them, and deletes unused texts of user agents and old duplicates. The maintenance loop of the processor or a
+ * scheduled function calls it. Each step has its own transactions; it is safe to repeat and to run in several processes at once. `givenMs`
+ * replaces the database's time (Unix ms). Throws `clock_step` if the clock of the database server or a setting requires a step that is too
+ * large; if the step is one of a floor, after the other steps are done. Throws `bad_time_zone` if the database server does not know the
+ * time zone of an advertiser, so that the rollup cannot be brought up to date: after the other steps, which keep the days of the ledger,
+ * because a day is dropped after it was rolled up.
  */
 export async function maintain(
   pool: Pool,

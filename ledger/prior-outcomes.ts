@@ -34,9 +34,9 @@ export type PriorState = {
 };
 
 /**
- * Reads the window, the time of settlement, which of these clicks, sorted by id, were settled before, and which of their nonces are spent. Ids outside the window
- * are skipped. Call it under the locks of the clicks' advertisers and spools: its statements begin after the locks, so under
- * `READ COMMITTED` they see everything that was committed while the transaction waited for them.
+ * Reads the window, the time of settlement, which of these clicks, sorted by id, were settled before, and which of their nonces are spent.
+ * Ids outside the window are skipped. Call it under the locks of the clicks' advertisers and spools: its statements begin after the locks,
+ * so under `READ COMMITTED` they see everything that was committed while the transaction waited for them.
  */
 export async function readPriorOutcomes(
   connection: Connection,
@@ -76,8 +76,8 @@ function outcomesOf(found: readonly Found[]): PriorOutcomes {
 type RejectionRow = WindowRow & { settled_at: Date } & (Found | { what: null });
 
 /**
- * Reads the window, the time of settlement and the dead letters of a batch, in one prepared statement: planning it takes longer than running it. It selects the
- * dead letters by ranges: they are few, so a range is faster than a look-up of each identity.
+ * Reads the window, the time of settlement and the dead letters of a batch, in one prepared statement: planning it takes longer than
+ * running it. It selects the dead letters by ranges: they are few, so a range is faster than a look-up of each identity.
  */
 async function readRejections(
   connection: Connection,

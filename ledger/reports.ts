@@ -101,8 +101,8 @@ const SUMMED =
  * Sums the clicks of a period, by the time of the click, from the rollup: exact as of `asOf`, and after the ledger has dropped its days
  * too. Amounts of different currencies are never added. Call `rollUp` before, so that `asOf` is now.
  *
- * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `bad_time_zone`, `unknown_advertiser`, `unknown_campaign`,
- * `unknown_ad`, `too_many_rows`.
+ * Throws `bad_window` (an end before the start, or a bound that is not a quarter of an hour), `bad_time_zone`, `unknown_advertiser`,
+ * `unknown_campaign`, `unknown_ad`, `too_many_rows`.
  */
 export function readReport(pool: Pool, filter: ReportFilter): Promise<Report> {
   // One snapshot, so that the sums are those of `asOf`.

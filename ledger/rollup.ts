@@ -11,7 +11,7 @@ import { readSettlementWatermark } from './settlement-watermark.ts';
  */
 const FIRST_SPAN_MS = 60_000;
 const SPAN_MS_MAX = 600_000;
-/** Shortest span: in less, a transaction that takes long whatever it adds would hardly move the time of the rollup. */
+/** Shortest span. With a shorter one, transactions whose duration does not depend on the span would hardly move the rollup forward. */
 const SPAN_MS_MIN = 10_000;
 /** A transaction that works for less than this, in ms, makes the next span twice as long. */
 const SHORT_MS = 500;

@@ -5,7 +5,8 @@ import { BITMAP_BITS_MAX, encodeBitmaps } from './spool-counters.ts';
 /*
  * Which clicks arrived again after they were settled, and when, so that the story of a click can tell. A row of `seen_duplicate` is one spool's
  * part of one batch, with a bitmap of sequences: a replay of a whole stream writes a row for each batch and spool, not for each click, and
- * a batch without duplicates writes nothing. Of more than 16 copies of a click in one batch, 16 are recorded. Only clicks with a record key have a sequence, so copies without one are not recorded.
+ * a batch without duplicates writes nothing. Of more than 16 copies of a click in one batch, 16 are recorded. Only clicks with a record key
+ * have a sequence, so copies without one are not recorded.
  */
 
 /** Most copies of a click that one batch records. */

@@ -145,7 +145,8 @@ export class Relay {
 
   /**
    * Relays until `end` was called and the spool is empty, then sends the last watermark and removes the folder. Resolves to true after
-   * that, to false if `abort` stopped it before, or if the broker does not take the last watermark: the next relay of the folder sends it. Throws errors of the file system, but retries a lack of file descriptors or memory.
+   * that, to false if `abort` stopped it before, or if the broker does not take the last watermark: the next relay of the folder sends it.
+   * Throws errors of the file system, but retries a lack of file descriptors or memory.
    */
   async run(): Promise<boolean> {
     const { options } = this.deps;

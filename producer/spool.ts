@@ -116,7 +116,7 @@ export class Spool {
   }
 
   /**
-   * Whether somebody has moved or deleted the folder. What is written to the open segment then is where the relay does not read it. `false`
+   * Whether the folder was moved or deleted. What is written to the open segment then is where the relay does not read it. `false`
    * while that is not known, such as for an error of the disk.
    */
   get isGone(): boolean {

@@ -1,7 +1,7 @@
 /**
- * A client of the HTTP API as a process of its own: `node api-client.ts <console URL> <API key> <requests per second>`. It sends pages of lists, reads
- * of one thing, and in every tenth request a link, each when it is due, until it gets a message. Then it waits for the answers, and sends
- * an `ApiLoad` as its message.
+ * A client of the HTTP API as a process of its own: `node api-client.ts <console URL> <API key> <requests per second>`. It sends pages of
+ * lists, reads of one thing, and in every tenth request a link, each when it is due, until it gets a message. Then it waits for the
+ * answers, and sends an `ApiLoad` as its message.
  *
  * It has the lowest priority, because the client of an API usually runs on another machine. It has to be in a session of its own.
  */

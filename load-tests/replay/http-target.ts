@@ -40,8 +40,8 @@ export type HttpReplayTarget = Sink & {
 };
 
 /**
- * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad, with the publisher and the sub-ids of the event; a request of
- * a log is sent again.
+ * A replay target that requests links from the ad server, which makes new clicks. For a click event it signs a new link to the ad, with the
+ * publisher and the sub-ids of the event; a request of a log is sent again.
  */
 export function createHttpReplayTarget(
   target: HttpTarget,

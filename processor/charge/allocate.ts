@@ -46,10 +46,10 @@ const HELD: Verdict = { outcome: 'over_budget', reason: 'pace' };
 const REPEAT: Verdict = { outcome: 'invalid', reason: 'repeat' };
 
 /**
- * Decides the outcomes of clicks from the balances and from the clicks decided before. The clicks must come in order of time, then id,
- * must differ, and must not be settled yet. A click that costs more than what remains is `over_budget`; a later, cheaper click can
- * still be charged. A held click is not charged, whatever remains. An invalid click spends neither money nor its nonce. The first valid click spends the nonce, even if it is over
- * budget.
+ * Decides the outcomes of clicks from the balances and from the clicks decided before. The clicks must come in order of time, then id, must
+ * differ, and must not be settled yet. A click that costs more than what remains is `over_budget`; a later, cheaper click can still be
+ * charged. A held click is not charged, whatever remains. An invalid click spends neither money nor its nonce. The first valid click spends
+ * the nonce, even if it is over budget.
  */
 export function openAllocation(balances: Balances): Allocation {
   const budgets = openAccounts(balances.budgets);

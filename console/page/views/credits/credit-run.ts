@@ -14,8 +14,8 @@ const RETRY_MS = [1_000, 2_000, 4_000, 8_000] as const;
 export type RunState = 'sending' | 'stopping' | 'stopped' | 'failed' | 'done';
 
 /**
- * Credits the clicks of a list, `REQUEST_CLICKS_MAX` with each request, and counts what became of them. A request whose answer is lost is repeated with
- * the same `Idempotency-Key`, also after `failed`, so the first answer comes and is counted once.
+ * Credits the clicks of a list, `REQUEST_CLICKS_MAX` with each request, and counts what became of them. A request whose answer is lost is
+ * repeated with the same `Idempotency-Key`, also after `failed`, so the first answer comes and is counted once.
  */
 export class CreditRun {
   readonly clickIds: readonly string[];
