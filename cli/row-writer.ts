@@ -38,7 +38,8 @@ export function createRowWriter({ format }: { readonly format: Format }, empty: 
   }
 }
 
-async function writeText(text: string): Promise<void> {
+/** Writes to standard output. Resolves when it accepts more, so that a slow reader slows the command down. */
+export async function writeText(text: string): Promise<void> {
   if (text !== '' && !process.stdout.write(text)) await once(process.stdout, 'drain');
 }
 
@@ -79,14 +80,18 @@ function createCsvWriter(): RowWriter {
   };
 }
 
-function createJsonWriter(): RowWriter {
+/** Creates a writer of an array of JSON with any values, as `printJson` prints it. */
+export function createJsonWriter(): {
+  readonly write: (values: readonly unknown[]) => Promise<void>;
+  readonly finish: () => Promise<void>;
+} {
   let before = '[\n';
   return {
-    write: async (rows) => {
+    write: async (values) => {
       let text = '';
-      for (const row of rows) {
-        // JSON escapes the line ends in strings, so this indents each line of the row and changes no value.
-        text += `${before}  ${printableJson(row, 2).replaceAll('\n', '\n  ')}`;
+      for (const value of values) {
+        // JSON escapes the line ends in strings, so this indents each line of the value and changes nothing in it.
+        text += `${before}  ${printableJson(value, 2).replaceAll('\n', '\n  ')}`;
         before = ',\n';
       }
       await writeText(text);

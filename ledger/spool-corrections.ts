@@ -1,6 +1,7 @@
 import { TollwayError } from '../common/errors.ts';
 import { type Connection, joinTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../contract/click-event.ts';
+import type { Page } from './list-filter.ts';
 import { mergeCountersOfSpool } from './maintenance.ts';
 
 /** A correction of the number of clicks that a spool has accepted. */
@@ -62,11 +63,23 @@ export async function correctSpool(
   });
 }
 
-/** Returns the latest `limit` corrections of all spools, oldest first. */
-export async function listSpoolCorrections(pool: Pool, limit: number): Promise<SpoolCorrection[]> {
+/** Returns the corrections of all spools, oldest first. */
+export async function listSpoolCorrections(
+  pool: Pool,
+  { after = 0n, limit }: Page<bigint> = {},
+): Promise<SpoolCorrection[]> {
   const { rows } = await pool.query<SpoolCorrection>(
-    `select ${COLUMNS} from spool_correction order by id desc limit $1`,
-    [limit],
+    `select ${COLUMNS} from spool_correction where id > $1 order by id limit $2::bigint`,
+    [after, limit ?? null],
   );
-  return rows.reverse();
+  return rows;
+}
+
+/** Returns the id of the latest correction that is not among the latest `count`, or `null` if there is none. */
+export async function readCorrectionBefore(pool: Pool, count: number): Promise<bigint | null> {
+  const { rows } = await pool.query<{ id: bigint }>(
+    'select id from spool_correction order by id desc offset $1 limit 1',
+    [count],
+  );
+  return rows[0]?.id ?? null;
 }

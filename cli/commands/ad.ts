@@ -14,7 +14,8 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { exceptNone, orNone, parseId } from '../parse.ts';
-import { printNote, printRow, printRows } from '../print.ts';
+import { printNote, printRow } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 
 function toRow({ priceMicros, ...ad }: Ad) {
   const { id, advertiserId, advertiserName, campaignId, campaignName, name, urlTemplate, status } = ad;
@@ -66,6 +67,9 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
     printRow(toRow(added), { format });
   });
 
+/** Ads of a read of the database: `--search` reads the names of all ads for each. */
+const PAGE_ADS = 10_000;
+
 const list = withStatusOptions(
   withAdvertiserOption(
     rowsCommand('list', 'List ads with their prices and destinations', [
@@ -78,9 +82,17 @@ const list = withStatusOptions(
   .option('--search <text>', SEARCH)
   .action(async (options: ListOptions) => {
     await withDatabase(async (pool) => {
-      const rows = (await listAds(pool, filterOf(options))).map(toRow);
+      const filter = filterOf(options);
       const first = 'There are no ads: npx tollway ad add 1 --price 0.25 --url https://example.com/';
-      printRows(rows, options, emptyText(options, first));
+      await printPages(
+        {
+          read: beyondId<Ad>((page) => listAds(pool, { ...filter, ...page })),
+          toRows: (ads) => ads.map(toRow),
+          empty: emptyText(options, first),
+          pageRows: PAGE_ADS,
+        },
+        options,
+      );
     });
   });
 

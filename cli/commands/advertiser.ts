@@ -11,13 +11,19 @@ import {
   setAdvertiserStatus,
   setLowBudget,
 } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, type BudgetEntryKind, listBudgetEntries } from '../../ledger/budget-entries.ts';
+import {
+  addBudgetEntry,
+  type BudgetEntry,
+  type BudgetEntryKind,
+  listBudgetEntries,
+} from '../../ledger/budget-entries.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import { parsePercents } from '../../ledger/low-budget.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, SEARCH, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';
-import { printLine, printRow, printRows } from '../print.ts';
+import { printLine, printRow } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 
 type AddOptions = Output & { currency: string; timeZone: string; budget?: bigint };
 
@@ -84,11 +90,17 @@ const list = withStatusOptions(
   .option('--search <text>', SEARCH)
   .action(async (options: ListOptions) => {
     await withDatabase(async (pool) => {
-      const rows = (await listAdvertisers(pool, filterOf(options))).map(
-        options.format === 'json' ? toFullRow : toRow,
-      );
+      const filter = filterOf(options);
       const first = 'There are no advertisers: npx tollway advertiser add "Blue Shoes" --budget 250.00';
-      printRows(rows, options, emptyText(options, first));
+      await printPages(
+        {
+          read: beyondId<Advertiser>((page) => listAdvertisers(pool, { ...filter, ...page })),
+          toRows: (advertisers) => advertisers.map(toRow),
+          toJson: toFullRow,
+          empty: emptyText(options, first),
+        },
+        options,
+      );
     });
   });
 
@@ -161,18 +173,24 @@ const entries = rowsCommand(
 )
   .argument('<id>', 'id of the advertiser', parseId)
   .action(async (id: number, output: Output) => {
-    await withDatabase(async (pool) => {
-      const rows = (await listBudgetEntries(pool, id)).map((entry) => ({
-        id: String(entry.id),
-        createdAt: entry.createdAt.toISOString(),
-        kind: entry.kind,
-        amount: formatAmount(entry.amountMicros),
-        reference: entry.reference,
-        clickId: entry.clickId,
-      }));
-      printRows(rows, output, `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`);
-    });
+    await withDatabase((pool) =>
+      printPages(
+        {
+          read: beyondId<BudgetEntry>((page) => listBudgetEntries(pool, id, page)),
+          toRows: (items) => items.map(toEntryRow),
+          empty: `There are no entries yet: npx tollway advertiser top-up ${id} 100.00`,
+        },
+        output,
+      ),
+    );
   });
+
+function toEntryRow({ id, createdAt, kind, amountMicros, reference, clickId }: BudgetEntry) {
+  return {
+    ...{ id: String(id), createdAt: createdAt.toISOString(), kind },
+    ...{ amount: formatAmount(amountMicros), reference, clickId },
+  };
+}
 
 export const advertiser = group('advertiser', 'Manage advertisers and their budgets', [
   add,

@@ -20,7 +20,7 @@ import {
 import { type Names, readNames } from '../../ledger/names.ts';
 import { group, type Output, plainCommand, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
-import { printJson, printRows } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 import { withName } from '../with-name.ts';
 
 type FilterOptions = {
@@ -124,13 +124,20 @@ const list = withFilterOptions(
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
   .action(async ({ limit, format, ...options }: Output & FilterOptions & { limit: number }) => {
     await withDatabase(async (pool) => {
-      const entries = await listAudit(pool, { ...filterOf(options), limit });
-      if (format === 'json') return printJson(entries.map(auditJson));
-      const empty = 'Nothing matches.';
-      if (format === 'csv') return printRows(entries.map(auditRow), { format }, empty);
-      const names = await namesOf(pool, entries);
-      const rows = entries.map((entry) => toTableRow(entry, names));
-      printRows(rows, { format }, empty);
+      const filter = filterOf(options);
+      await printPages(
+        {
+          read: beyondId<AuditEntry>((page) => listAudit(pool, { ...filter, ...page })),
+          toRows: async (entries) => {
+            if (format === 'csv') return entries.map(auditRow);
+            const names = await namesOf(pool, entries);
+            return entries.map((entry) => toTableRow(entry, names));
+          },
+          toJson: auditJson,
+          empty: 'Nothing matches.',
+        },
+        { format, limit },
+      );
     });
   });
 

@@ -27,7 +27,8 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { exceptNone, orNone, parseId } from '../parse.ts';
-import { printJson, printLine, printRow, printRows } from '../print.ts';
+import { printJson, printLine, printRow } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 import { updateSums } from '../update-sums.ts';
 
 type Settings = {
@@ -207,10 +208,16 @@ const list = withStatusOptions(
   .option('--search <text>', SEARCH)
   .action(async (options: ListOptions) => {
     await withDatabase(async (pool) => {
-      const campaigns = await listCampaigns(pool, filterOf(options));
-      const rows = campaigns.map(options.format === 'table' ? toTableRow : toRow);
+      const filter = filterOf(options);
       const first = 'There are no campaigns: npx tollway campaign add 1 "Summer"';
-      printRows(rows, options, emptyText(options, first));
+      await printPages(
+        {
+          read: beyondId<Campaign>((page) => listCampaigns(pool, { ...filter, ...page })),
+          toRows: (campaigns) => campaigns.map(options.format === 'table' ? toTableRow : toRow),
+          empty: emptyText(options, first),
+        },
+        options,
+      );
     });
   });
 

@@ -6,8 +6,7 @@ import type { Verdict } from '../../ledger/outcome.ts';
 import { listedClickJson } from '../../ledger/output-json.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
-import { printNote } from '../print.ts';
-import { createRowWriter } from '../row-writer.ts';
+import { printPages } from '../print-pages.ts';
 
 type Options = Output & {
   since: Date;
@@ -21,7 +20,7 @@ type Options = Output & {
 };
 
 const OUTCOMES: readonly Verdict['outcome'][] = ['charged', 'over_budget', 'invalid'];
-/** Clicks of a read of the database: the most that are in memory. */
+/** Clicks of a read of the database, which looks at more of them than it lists if few match. */
 const PAGE_CLICKS = 10_000;
 
 function filterOf({ since, until, advertiser, campaign, ad, publisher, outcome }: Options): ClickListFilter {
@@ -70,17 +69,18 @@ export const list = rowsCommand('list', 'List the clicks of a period, by the tim
     await withDatabase(async (pool) => {
       const filter = filterOf(options);
       const toRow = options.format === 'table' ? toTableRow : listedClickJson;
-      const writer = createRowWriter(options, 'The ledger has no such clicks');
-      let listed = 0;
-      let next: string | null | undefined;
-      do {
-        const limit = Math.min(PAGE_CLICKS, options.limit - listed);
-        const page = await listClicks(pool, filter, { from: next, limit });
-        await writer.write(page.clicks.map(toRow));
-        listed += page.clicks.length;
-        next = page.next;
-      } while (next !== null && listed < options.limit);
-      await writer.finish();
-      if (next !== null) printNote(`There can be more clicks: --limit lists at most ${options.limit}`);
+      await printPages<ListedClick, string>(
+        {
+          read: async (limit, from) => {
+            const { clicks, next } = await listClicks(pool, filter, { from, limit });
+            return { items: clicks, next };
+          },
+          toRows: (clicks) => clicks.map(toRow),
+          empty: 'The ledger has no such clicks',
+          pageRows: PAGE_CLICKS,
+          more: 'There can be more clicks',
+        },
+        options,
+      );
     });
   });

@@ -16,6 +16,7 @@ import { explainCommit } from '../commit-unknown.ts';
 import { cliActor, command, group, type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
 import { printJson, printLine, printRows } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 
 /** Ids that `--all` reads at once. */
 const PAGE_LETTERS = 1_000;
@@ -91,11 +92,17 @@ const list = rowsCommand(
   ['dead-letters list --limit 20'],
 )
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
-  .action(async ({ limit, ...output }: Output & { limit: number }) => {
-    await withDatabase(async (pool) => {
-      const rows = (await listDeadLetters(pool, { limit })).map(toRow);
-      printRows(rows, output, 'There are no dead letters.');
-    });
+  .action(async (options: Output & { limit: number }) => {
+    await withDatabase((pool) =>
+      printPages(
+        {
+          read: beyondId<DeadLetter>((page) => listDeadLetters(pool, page)),
+          toRows: (letters) => letters.map(toRow),
+          empty: 'There are no dead letters.',
+        },
+        options,
+      ),
+    );
   });
 
 const show = command('show', 'Show a rejected record with its raw bytes', ['dead-letters show 1'])

@@ -5,7 +5,8 @@ import { type ApiKey, createKey, listKeys, ROLES, type Role, revokeKey } from '.
 import { type Names, readNames } from '../../ledger/names.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
-import { printJson, printLine, printNote, printRow, printRows } from '../print.ts';
+import { printJson, printLine, printNote, printRow } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 import { withName } from '../with-name.ts';
 
 type CreateOptions = Output & { role: Role; advertiser?: number[]; name?: string; expires?: Date };
@@ -91,20 +92,22 @@ const list = rowsCommand('list', 'List the keys of the HTTP API, also expired an
   'key list',
   'key list --json',
 ]).action(async (output: Output) => {
-  await withDatabase(async (pool) => {
-    const keys = await listKeys(pool);
-    if (output.format === 'json') return printJson(keys.map(toJson));
-    const empty = 'There are no keys: npx tollway key create --role admin';
-    if (output.format === 'csv') return printRows(keys.map(toRow), output, empty);
-    const names = await readNames(
-      pool,
-      keys.flatMap(({ advertiserIds }) => advertiserIds ?? []),
-      [],
-      [],
-    );
-    const rows = keys.map((key) => toTableRow(key, names));
-    printRows(rows, output, empty);
-  });
+  await withDatabase((pool) =>
+    printPages(
+      {
+        read: beyondId<ApiKey>((page) => listKeys(pool, page)),
+        toRows: async (keys) => {
+          if (output.format === 'csv') return keys.map(toRow);
+          const ids = keys.flatMap(({ advertiserIds }) => advertiserIds ?? []);
+          const names = await readNames(pool, ids, [], []);
+          return keys.map((key) => toTableRow(key, names));
+        },
+        toJson,
+        empty: 'There are no keys: npx tollway key create --role admin',
+      },
+      output,
+    ),
+  );
 });
 
 const revoke = rowsCommand('revoke', 'Revoke a key of the HTTP API for good', ['key revoke 1'])

@@ -7,7 +7,8 @@ import { parsePublisher } from '../../contract/publisher.ts';
 import { type Ad, readAd } from '../../ledger/ads.ts';
 import { type CliContext, command, type Output, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
-import { printJson, printNote } from '../print.ts';
+import { printNote } from '../print.ts';
+import { createJsonWriter, writeText } from '../row-writer.ts';
 import { withName } from '../with-name.ts';
 
 type Options = Output & {
@@ -48,13 +49,12 @@ export const link = command('link', 'Print signed links to an ad, one URL on a l
         ...(publisher === undefined ? {} : { publisher }),
       };
       const ad = await readAd(pool, adId);
-      const links: string[] = [];
+      const json = createJsonWriter();
       for (let left = count; left > 0; left -= LINKS_MAX) {
-        const page = makeLinks(settings, { ...request, count: Math.min(left, LINKS_MAX) });
-        if (format === 'json') links.push(...page);
-        else process.stdout.write(`${page.join('\n')}\n`);
+        const links = makeLinks(settings, { ...request, count: Math.min(left, LINKS_MAX) });
+        await (format === 'json' ? json.write(links) : writeText(`${links.join('\n')}\n`));
       }
-      if (format === 'json') return printJson(links);
+      if (format === 'json') return json.finish();
       printNote(`${counted(count, 'link')} to ${describe(ad)}`);
     });
   });

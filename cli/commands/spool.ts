@@ -7,13 +7,19 @@ import { createLogger } from '../../common/telemetry/logger.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { isUuid } from '../../common/uuid.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
-import { correctSpool, listSpoolCorrections, type SpoolCorrection } from '../../ledger/spool-corrections.ts';
+import {
+  correctSpool,
+  listSpoolCorrections,
+  readCorrectionBefore,
+  type SpoolCorrection,
+} from '../../ledger/spool-corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay, type RelayDeps } from '../../producer/relay.ts';
 import { createWatermarkLog } from '../../producer/watermark-sender.ts';
 import { group, type Output, recordIntent, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseCount } from '../parse.ts';
-import { printLine, printRow, printRows } from '../print.ts';
+import { printLine, printNote, printRow, printRows } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 
 /** How long a drain tries to send the last watermark of a spool, in ms: long enough for a broker or two that do not answer. */
 const LAST_WATERMARK_MS = 10_000;
@@ -154,10 +160,20 @@ const corrections = rowsCommand('corrections', 'List the corrections of spools, 
   'spool corrections',
 ])
   .option('--limit <n>', 'number of rows at most; the latest are shown', parseCount, 100)
-  .action(async ({ limit, ...output }: Output & { limit: number }) => {
+  .action(async (options: Output & { limit: number }) => {
     await withDatabase(async (pool) => {
-      const rows = (await listSpoolCorrections(pool, limit)).map(toRow);
-      printRows(rows, output, 'There are no corrections.');
+      const first = await readCorrectionBefore(pool, options.limit);
+      const read = (page: { limit: number; after?: bigint }) =>
+        listSpoolCorrections(pool, { after: first ?? 0n, ...page });
+      await printPages(
+        {
+          read: beyondId<SpoolCorrection>(read),
+          toRows: (items) => items.map(toRow),
+          empty: 'There are no corrections.',
+        },
+        options,
+      );
+      if (first !== null) printNote(`There are earlier ones: --limit lists at most ${options.limit}`);
     });
   });
 

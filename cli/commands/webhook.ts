@@ -34,6 +34,7 @@ import {
 import { emptyText, withAdvertiserOption, withStatusOptions } from '../list-options.ts';
 import { parseCount, parseId } from '../parse.ts';
 import { printJson, printLine, printNote, printRow, printRows } from '../print.ts';
+import { beyondId, printPages } from '../print-pages.ts';
 
 type AddOptions = Output & { events?: string[]; advertiser?: number };
 type ListOptions = Output & { advertiser?: number; status?: Status; all?: boolean };
@@ -123,10 +124,16 @@ const list = withStatusOptions(
     all,
   };
   await withDatabase(async (pool) => {
-    const webhooks = await listWebhooks(pool, filter);
-    if (options.format === 'json') return printJson(webhooks.map(toJson));
     const first = 'There are no webhooks: npx tollway webhook add https://example.com/tollway';
-    printRows(webhooks.map(toRow), options, emptyText(options, first));
+    await printPages(
+      {
+        read: beyondId<Webhook>((page) => listWebhooks(pool, { ...filter, ...page })),
+        toRows: (webhooks) => webhooks.map(toRow),
+        toJson,
+        empty: emptyText(options, first),
+      },
+      options,
+    );
   });
 });
 
@@ -199,12 +206,21 @@ const deliveries = rowsCommand('deliveries', 'List the events that were queued f
     ),
   )
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
-  .action(async (id: number, { status, limit, ...output }: DeliveriesOptions) => {
-    const filter = { ...(status === undefined ? {} : { status }), limit };
-    await withDatabase(async (pool) => {
-      const rows = (await listDeliveries(pool, id, filter)).map(toDeliveryRow);
-      printRows(rows, output, 'No events.');
-    });
+  .action(async (id: number, options: DeliveriesOptions) => {
+    const { status } = options;
+    await withDatabase((pool) =>
+      printPages(
+        {
+          read: beyondId<Delivery & { id: bigint }>(async ({ limit, after = 0n }) => {
+            const found = await listDeliveries(pool, id, { status, limit, before: after });
+            return found.map((delivery) => ({ ...delivery, id: delivery.eventId }));
+          }),
+          toRows: (events) => events.map(toDeliveryRow),
+          empty: 'No events.',
+        },
+        options,
+      ),
+    );
   });
 
 function toAttemptRow({ at, durationMs, statusCode, error }: Attempt) {

@@ -71,7 +71,7 @@ async function stateOf() {
     campaigns: await listCampaigns(pool),
     ads: await listAds(pool),
     letters: await listDeadLetters(pool, { limit: 10 }),
-    corrections: await listSpoolCorrections(pool, 10),
+    corrections: await listSpoolCorrections(pool),
   };
 }
 

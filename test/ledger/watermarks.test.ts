@@ -86,7 +86,7 @@ describe('a correction', () => {
         acceptedAfter: 2n,
         reason: 'a forged watermark',
       });
-      expect(await listSpoolCorrections(database.pool, 10)).toEqual([correction]);
+      expect(await listSpoolCorrections(database.pool)).toEqual([correction]);
       expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 2, charged: 2, missing: 0 });
       // Later watermarks of the spool count again.
       await chargeBatch(database.pool, [spool.click({ ad }), watermarkOf(3)]);
@@ -122,7 +122,7 @@ describe('a correction', () => {
     await Promise.all(work);
     await correctSpool(database.pool, spool.id, 6, 'at last');
     expect(await expectBalanced(database.pool)).toMatchObject({ accepted: 6, charged: 6 });
-    const corrections = await listSpoolCorrections(database.pool, 100);
+    const corrections = await listSpoolCorrections(database.pool);
     for (const [index, { acceptedBefore }] of corrections.entries()) {
       if (index > 0) expect(acceptedBefore).toBe(corrections[index - 1]?.acceptedAfter);
     }
@@ -136,6 +136,6 @@ describe('a correction', () => {
     await expect(correct(spool.id, WATERMARK_MAX + 1)).rejects.toMatchObject({ code: 'bad_count' });
     await expect(correct(spool.id, 1, 'x'.repeat(501))).rejects.toMatchObject({ code: 'bad_reason' });
     await expect(correct(spool.id, 1, '')).rejects.toMatchObject({ code: 'bad_reason' });
-    expect(await listSpoolCorrections(database.pool, 10)).toEqual([]);
+    expect(await listSpoolCorrections(database.pool)).toEqual([]);
   });
 });
