@@ -79,6 +79,8 @@ export class Relay {
   private oldestClickAt: number | null = null;
   /** The highest sequence that the broker has confirmed. */
   private relayed: number;
+  /** Whether the position was compared with the segments on disk. */
+  private isAtDisk = false;
   /** Ranges of sequences that could not be read back, in segments that still exist; `to` is exclusive. */
   private damage: { from: number; to: number }[] = [];
 
@@ -113,6 +115,25 @@ export class Relay {
       'The position of the relay is damaged or beyond the clicks on disk. The relay publishes all clicks on disk again; none is charged twice',
     );
     return first - 1;
+  }
+
+  /**
+   * Moves an old position to the first segment on disk, whose predecessors were deleted after they were relayed. The position is not synced to
+   * disk, so a loss of power can leave an old one beside segments that are already deleted. If it took a segment itself, the watermark counts
+   * its clicks all the same, and reconciliation reports them as missing. Throws errors of the file system.
+   */
+  private passDeletedSegments(): void {
+    const { folder, spoolId, accepted } = this.spool;
+    // The folder of a spool without clicks may not exist.
+    const first = accepted === 0 ? 1 : (listSegments(folder)[0]?.firstSequence ?? 1);
+    this.isAtDisk = true;
+    if (this.relayed >= first - 1) return;
+    this.deps.logger.warn(
+      { spoolId, relayed: this.relayed, accepted, from: first },
+      'The saved position of the relay is older than the first segment on disk, as after a loss of power. The relay begins at that segment: it deletes segments only after it has published them. If clicks were lost with a segment instead, reconcile reports them as missing',
+    );
+    this.relayed = first - 1;
+    this.reader.next = first;
   }
 
   /** Age of the oldest click that the broker has not confirmed, in ms, or `null`. A change of the system clock does not affect it. */
@@ -188,6 +209,7 @@ export class Relay {
   /** Reads and publishes one batch, saves the position and deletes relayed segments. Returns the number of published clicks. */
   private async relayBatch(): Promise<number> {
     const { metrics, logger, options } = this.deps;
+    if (!this.isAtDisk) this.passDeletedSegments();
     const { firstSequence, payloads, damaged } = this.reader.read(this.spool.accepted, options.batchMax);
     if (damaged > 0) {
       this.spool.roll();

@@ -1,9 +1,9 @@
-import fs, { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { encodePosition, readRelayed } from '../../producer/relay-position.ts';
-import { listSegments } from '../../producer/spool-format.ts';
+import { listSegments, segmentPath } from '../../producer/spool-format.ts';
 import { capturedLog } from '../support/loggers.ts';
 import { counterValue } from '../support/redirect-fixture.ts';
 import { FakeBroker, startRelay } from '../support/relay-fixture.ts';
@@ -241,6 +241,28 @@ describe('a relay that continues after another one died', () => {
       expect(broker.clicks).toHaveLength(9);
     },
   );
+});
+
+describe('a relay whose position is older than the segments that it deleted, as after a loss of power', () => {
+  it('begins at the first segment, and reports no damage', async () => {
+    const spool = openSpool();
+    await append(spool, clicksOf(9));
+    spool.roll();
+    await append(spool, ['after']);
+    rmSync(segmentPath(spool.folder, 1));
+    writeFileSync(join(spool.folder, 'relayed'), encodePosition(4));
+    const broker = new FakeBroker();
+    const { lines, logger } = capturedLog();
+    const { relay, done, metrics } = startRelay(spool, broker, {}, logger);
+    relay.end();
+    expect(await done).toBe(true);
+    expect(broker.keys).toEqual([`${spool.spoolId}.10`]);
+    expect(broker.watermarks.at(-1)?.accepted).toBe(10);
+    expect(await counterValue(metrics.spoolDamaged)).toBe(0);
+    expect(lines).toEqual([
+      'warn The saved position of the relay is older than the first segment on disk, as after a loss of power. The relay begins at that segment: it deletes segments only after it has published them. If clicks were lost with a segment instead, reconcile reports them as missing',
+    ]);
+  });
 });
 
 describe('a relay that lacks file descriptors or memory', () => {
