@@ -147,17 +147,21 @@ async function addToTotals(connection: Connection, rows: readonly SpoolCounterRo
   );
 }
 
-/** Deletes chunks of the Postgres broker that were settled more than `retentionDays` days ago. */
+/**
+ * Deletes chunks of the Postgres broker that were settled more than `retentionDays` days ago. It goes through the chunks in the order of their
+ * ids, so that a chunk that is never settled holds none of the later ones, and ends at the first page that was published within that time:
+ * nothing in it or behind it can have been settled before.
+ */
 async function deleteSettledChunks(pool: Pool, retentionDays: number): Promise<void> {
-  for (;;) {
-    const { rowCount } = await pool.query(
-      `delete from broker_chunk where id in (
-         select id from (select id, settled_at from broker_chunk order by id limit $2) oldest
-         where settled_at < now() - make_interval(days => $1)
-       )`,
-      [retentionDays, DELETE_CHUNKS_MAX],
+  for (let after: bigint | null = 0n; after !== null; ) {
+    const { rows }: { rows: { next: bigint | null }[] } = await pool.query(
+      `with page as (select id, published_at, settled_at from broker_chunk where id > $2 order by id limit $3),
+         limits as (select now() - make_interval(days => $1) as before),
+         deleted as (delete from broker_chunk where id in (select id from page, limits where settled_at < before))
+       select case when count(*) = $3 and min(published_at) < (select before from limits) then max(id) end as next from page`,
+      [retentionDays, after, DELETE_CHUNKS_MAX],
     );
-    if ((rowCount ?? 0) < DELETE_CHUNKS_MAX) return;
+    after = rows[0]?.next ?? null;
   }
 }
 

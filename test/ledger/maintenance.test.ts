@@ -260,6 +260,22 @@ it('Maintenance deletes settled chunks of the broker after their retention, and 
   expect(await reconcile(database.pool, { brokers: [postgresBacklog] })).toMatchObject({ inFlight: 1 });
 });
 
+it.each([1, 1_000, 2_500])(
+  'Maintenance deletes settled chunks in one run also behind %i that wait for ever',
+  async (stuck) => {
+    await database.pool.query(
+      `insert into broker_chunk (record_count, payload, published_at, settled_at)
+       select 1, '', now() - interval '30 days', case when n > $1 then now() - interval '8 days' end from generate_series(1, $1 + 1_500) n`,
+      [stuck],
+    );
+    await maintain(database.pool, SHORT, silent);
+    const { rows } = await database.pool.query(
+      'select count(*)::int as chunks, count(settled_at)::int as settled from broker_chunk',
+    );
+    expect(rows).toEqual([{ chunks: stuck, settled: 0 }]);
+  },
+);
+
 it.each([
   ['both', { clickAgeDays: 300, ledgerRetentionDays: 400, linkLifeDays: 90 }, [5, 5]],
   ['of clicks, while that of nonces rises', { ledgerRetentionDays: 400, linkLifeDays: 1 }, [5, 3]],
