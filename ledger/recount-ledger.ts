@@ -140,7 +140,11 @@ async function readRejected(connection: Connection): Promise<SpoolRow[]> {
   return rows;
 }
 
-/** Finds clicks that have both a row in the ledger and dead letters: one for each record key under which they were rejected. */
+/**
+ * Finds clicks that have both a row in the ledger and a dead letter for the same record. A producer can publish one click under several record
+ * keys: each key then has an outcome of its own, so a dead letter under another key than that of the row is right, whether it waits or was
+ * discarded. A redrive of it is a `duplicate`.
+ */
 async function findConflictingOutcomes(
   connection: Connection,
   partition: string,
@@ -148,7 +152,8 @@ async function findConflictingOutcomes(
 ): Promise<ReconciliationProblem[]> {
   const { rows } = await connection.query<{ click_id: string; outcome: string }>(
     `select distinct dead_letter.click_id, settled.outcome::text from dead_letter join ${partition} settled using (click_id)
-     where dead_letter.click_id >= $1 and dead_letter.click_id < $2 limit ${REPORTED_MAX}`,
+     where dead_letter.click_id >= $1 and dead_letter.click_id < $2
+       and not coalesce((dead_letter.spool_id, dead_letter.sequence) <> (settled.spool_id, settled.sequence), false) limit ${REPORTED_MAX}`,
     [uuidFloor(day), uuidFloor(day + DAY_MS)],
   );
   return rows.map(

@@ -6,11 +6,13 @@ import { type Connection, inTransaction } from '../../common/postgres/postgres.t
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
 import { addAd } from '../../ledger/ads.ts';
+import { discardDeadLetter, listDeadLetters } from '../../ledger/dead-letters.ts';
 import { createDayPartitions, dropClosedDays, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
 import { appendSpoolCounters } from '../../ledger/spool-counters.ts';
 import { chargeClicks, settle } from '../../processor/charge/charge-clicks.ts';
+import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
@@ -184,7 +186,7 @@ describe('reconciliation finds', () => {
     expect((await reconcileBoth()).deep.balanced).toBe(false);
   });
 
-  it('a click that was charged after two of its record keys were rejected, once', async () => {
+  it('no click that was charged under one record key and rejected under others: each key has one outcome', async () => {
     const ad = { ...account.ad, id: account.ad.id + 1 };
     const event = clickEvent({ ad });
     const spools = [new TestSpool(), new TestSpool(), new TestSpool()];
@@ -204,8 +206,39 @@ describe('reconciliation finds', () => {
     await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
     expect(await charge(third)).toEqual(['charged']);
     const { problems, advertisers } = (await reconcileBoth()).deep;
-    expect(problems).toEqual([`click ${event.clickId}: both charged and rejected`]);
+    expect(problems).toEqual([]);
     expect(advertisers[0]?.balanced).toBe(true);
+  });
+
+  it('no click of whose two dead letters one was redriven, also after the other was discarded', async () => {
+    const ad = { ...account.ad, id: account.ad.id + 1 };
+    const event = clickEvent({ ad });
+    for (const one of [new TestSpool(), new TestSpool()])
+      expect(await chargeBatch(database.pool, [clickRecord({ ...event, ad, from: one.next() })])).toEqual([
+        'rejected: unknown_ad',
+      ]);
+    await addAd(database.pool, account.campaign.id, 250_000n, 'https://example.com/');
+    const letters = await listDeadLetters(database.pool);
+    const outcomes: string[] = [];
+    for (const { id } of letters) outcomes.push((await redrive(database.pool, id)).outcome);
+    expect(outcomes).toEqual(['charged', 'duplicate']);
+    expect((await listDeadLetters(database.pool)).map(({ id }) => id)).toEqual([letters[1]?.id]);
+    expect((await reconcileBoth()).deep).toMatchObject({ problems: [], balanced: true, rejected: 1 });
+    await discardDeadLetter(database.pool, letters[1]?.id ?? 0n);
+    expect((await reconcileBoth()).deep).toMatchObject({ problems: [], balanced: true, rejected: 1 });
+  });
+
+  it('a click that was charged and rejected under one record key', async () => {
+    const record = click();
+    await settleWrongly([record], async (connection) => {
+      await connection.query(
+        `insert into dead_letter (identity, click_id, spool_id, sequence, reason, detail, counted) values ('another', $1, $2, $3, 'poison', '', true)`,
+        [record.click.clickId, record.from?.spoolId, record.from?.sequence],
+      );
+    });
+    expect((await reconcileBoth()).deep.problems).toContain(
+      `click ${record.click.clickId}: both charged and rejected`,
+    );
   });
 
   it('a lost budget entry, even without recounting the ledger', async () => {
