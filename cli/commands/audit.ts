@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { readAdvertiser } from '../../ledger/advertisers.ts';
 import {
   type AuditEntry,
   type AuditFilter,
@@ -124,6 +125,7 @@ const list = withFilterOptions(
   .option('--limit <n>', 'number of rows at most', parseCount, 100)
   .action(async ({ limit, format, ...options }: Output & FilterOptions & { limit: number }) => {
     await withDatabase(async (pool) => {
+      if (options.advertiser !== undefined) await readAdvertiser(pool, options.advertiser);
       const filter = filterOf(options);
       await printPages(
         {
@@ -156,6 +158,7 @@ const exportCommand = withFilterOptions(
   )
   .action(async ({ format, ...options }: ExportOptions) => {
     await withDatabase(async (pool) => {
+      if (options.advertiser !== undefined) await readAdvertiser(pool, options.advertiser);
       const period = await boundAudit(pool, filterOf(options));
       process.stdout.write(auditHeader(format));
       await exportAudit(pool, period, async (entries) => {

@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { parseTime } from '../../common/parse-time.ts';
+import { readAdvertiser } from '../../ledger/advertisers.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import {
   type Attempt,
@@ -124,6 +125,7 @@ const list = withStatusOptions(
     all,
   };
   await withDatabase(async (pool) => {
+    if (advertiser !== undefined) await readAdvertiser(pool, advertiser);
     const first = 'There are no webhooks: npx tollway webhook add https://example.com/tollway';
     await printPages(
       {

@@ -53,6 +53,37 @@ describe('a command', () => {
     ]);
   });
 
+  it('says that the role lacks a right, and where the rights are', async () => {
+    await database.pool.query("create role tollway_without_rights login password 'x'");
+    try {
+      const url = new URL(database.url);
+      url.username = 'tollway_without_rights';
+      url.password = 'x';
+      const { code, stderr } = await topUp(url.href);
+      expect([code, stderr]).toEqual([
+        1,
+        'The role of DATABASE_URL may not do this: permission denied for table advertiser. Use the role of the command line, or grant it its rights: docs/running.md#database\n',
+      ]);
+    } finally {
+      await database.pool.query('drop role tollway_without_rights');
+    }
+  });
+
+  it.each([
+    ['/no_such_database', /database "no_such_database" does not exist/],
+    [null, /role "no_such_role" does not exist|authentication failed for user "no_such_role"/],
+  ])('says that the server refuses the connection, not that it does not answer: %s', async (path, reason) => {
+    const url = new URL(database.url);
+    if (path === null) url.username = 'no_such_role';
+    else url.pathname = path;
+    const { code, stderr } = await topUp(url.href);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(reason);
+    expect(stderr).toMatch(
+      /^The database refuses the connection: .+\. Check the user, the password and the name of the database in DATABASE_URL\n$/,
+    );
+  });
+
   it('says that another session holds a lock, and where to read how to end it', {
     timeout: 60_000,
   }, async () => {

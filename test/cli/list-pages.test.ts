@@ -140,6 +140,15 @@ describe('a list is read page by page, each row once', () => {
   });
 });
 
+it.each(['audit list', 'webhook list'])('%s says that an advertiser does not exist', async (command) => {
+  const { code, stdout, stderr } = await run(...command.split(' '), '--advertiser', '2000000000');
+  expect([code, stdout, stderr]).toEqual([
+    1,
+    '',
+    'Expected the id of an advertiser in the database, got 2000000000\n',
+  ]);
+});
+
 it('spool corrections shows the latest, oldest first', async () => {
   const list = async (limit: string) =>
     JSON.parse((await run('spool', 'corrections', '--limit', limit, '--json')).stdout).map(
