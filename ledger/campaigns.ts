@@ -39,6 +39,7 @@ export type Campaign = CampaignSettings & {
    * whole day: a new day does not change that.
    */
   readonly isExhausted: boolean;
+  readonly hasActiveAd: boolean;
   /** `null` without pacing. */
   readonly pace: Pace | null;
 };
@@ -50,14 +51,16 @@ const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertis
     campaign.starts_at as "startsAt", campaign.ends_at as "endsAt", campaign.fallback_url as "fallbackUrl",
     campaign.daily_cap_micros as "dailyCapMicros", campaign.pacing, campaign.hold, today.spent_micros as "spentTodayMicros",
     case when campaign.daily_cap_reached_on = today.day then today.ends_at end as "dailyCapReachedUntil",
-    exists (select from ad where campaign_id = campaign.id and status = 'active') and not exists (
+    ads.has_active as "hasActiveAd", ads.has_active and not exists (
       select from ad where campaign_id = campaign.id and status = 'active' and exhausted_until is distinct from 'infinity'
     ) as "isExhausted",
     ${PLAN_JSON} as plan, now() as "readAt"
   from (
     select campaign.*, advertiser.name as advertiser_name, advertiser.currency, advertiser.time_zone
     from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
-  ) campaign left join lateral (${todayOfCampaign()}) today on true order by campaign.id`;
+  ) campaign left join lateral (${todayOfCampaign()}) today on true cross join lateral (
+    select exists (select from ad where campaign_id = campaign.id and status = 'active') as has_active
+  ) ads order by campaign.id`;
 
 type CampaignRow = Omit<Campaign, 'pace'> & { readonly plan: Plan | null; readonly readAt: Date };
 

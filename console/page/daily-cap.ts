@@ -13,6 +13,15 @@ export function goesOnAt({ endsAt }: Pick<Campaign, 'endsAt'>, nextDay: string):
   return endsAt !== null && Date.parse(endsAt) <= Date.parse(nextDay) ? null : nextDay;
 }
 
+type Stopped = Pick<Campaign, 'endsAt' | 'exhausted' | 'hasActiveAd'>;
+
+/** Why the next day does not make a campaign go on whose daily cap is reached; `null`: it goes on at `nextDay`. */
+export function stopOf(campaign: Stopped, nextDay: string): 'noActiveAd' | 'exhausted' | 'ends' | null {
+  if (!campaign.hasActiveAd) return 'noActiveAd';
+  if (campaign.exhausted) return 'exhausted';
+  return goesOnAt(campaign, nextDay) === null ? 'ends' : null;
+}
+
 type Capped = Pick<Campaign, 'status' | 'startsAt' | 'endsAt' | 'dailyCapReachedUntil'>;
 
 /** The end of the day whose daily cap is reached, of a campaign that is active and runs; else `null`. */

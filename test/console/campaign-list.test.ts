@@ -39,6 +39,7 @@ describe('a campaign whose daily cap pays for no ad any more', () => {
     // The advertiser is in UTC.
     expect(until % 86_400_000).toBe(0);
     expect(until - Date.now()).toBeLessThanOrEqual(86_400_000);
+    expect(body.hasActiveAd).toBe(true);
     expect((await api.send('GET', `/v1/campaigns/${uncapped}`)).body.dailyCapReachedUntil).toBeNull();
   });
 
@@ -66,6 +67,7 @@ describe('a campaign whose daily cap pays for no ad any more', () => {
     expect(await isExhausted()).toBe(true);
     await updateAd(database.pool, ad.id, { status: 'paused' });
     expect(await isExhausted()).toBe(false);
+    expect((await api.send('GET', `/v1/campaigns/${campaign.id}`)).body.hasActiveAd).toBe(false);
     await updateCampaign(database.pool, campaign.id, { dailyCapMicros: null });
   });
 

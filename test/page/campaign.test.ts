@@ -98,12 +98,35 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await until('the click in the ledger', async () => (await read()).dailyCapReachedUntil !== null);
     const page = await browser.open('/campaigns?search=Last+day');
     const row = page.getByRole('row').filter({ hasText: 'Last day' });
-    await row.getByText(texts.campaigns.exhausted, { exact: true }).waitFor();
+    await row.getByText(texts.campaigns.stops.exhausted, { exact: true }).waitFor();
     expect(await row.textContent()).not.toContain('goes on');
     await page.goto('/');
-    const { title, exhausted } = texts.live.dailyCaps;
+    const { title, stops } = texts.live.dailyCaps;
     const live = page.getByRole('region', { name: title, exact: true }).getByRole('row');
-    await live.filter({ hasText: 'Last day' }).filter({ hasText: exhausted }).waitFor();
+    await live.filter({ hasText: 'Last day' }).filter({ hasText: stops.exhausted }).waitFor();
+  });
+
+  it('does not say that a campaign goes on that has no active ad', async () => {
+    const { campaignId, adId, link } = await addAccount({
+      ...{ name: 'Ad paused', budget: '100.00', price: '0.50', campaignName: 'Without an ad' },
+    });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { dailyCap: '0.75' } });
+    await clickLink(link);
+    const read = async () => (await send('GET', `/v1/campaigns/${campaignId}`)).body;
+    await until('the click in the ledger', async () => (await read()).dailyCapReachedUntil !== null);
+    await send('PATCH', `/v1/ads/${adId}`, { body: { status: 'paused' } });
+    const { stops, noActiveAd } = texts.campaigns;
+    const page = await browser.open('/campaigns?search=Without+an+ad');
+    const row = page.getByRole('row').filter({ hasText: 'Without an ad' });
+    await row.locator('.tag', { hasText: noActiveAd }).waitFor();
+    await row.getByText(stops.noActiveAd, { exact: true }).waitFor();
+    expect(await row.textContent()).not.toContain('goes on');
+    await page.goto(`/campaigns/${campaignId}`);
+    await page.locator('.page-head .tag', { hasText: noActiveAd }).waitFor();
+    await page.goto('/');
+    const live = page.getByRole('region', { name: texts.live.dailyCaps.title, exact: true }).getByRole('row');
+    const shown = live.filter({ hasText: 'Without an ad' });
+    await shown.filter({ hasText: texts.live.dailyCaps.stops.noActiveAd }).waitFor();
   });
 
   it('says what is left of a day when less is left of the cap of all clicks', async () => {

@@ -66,6 +66,7 @@ export const Campaign = z
       description:
         'Whether each active ad costs more than what is left of the budget of the advertiser or of the cap, or than the daily cap of a whole day. A new day does not change that.',
     }),
+    hasActiveAd: z.boolean().meta({ description: 'Without an active ad, no click is charged.' }),
     pacing: Pacing,
     hold: z.boolean().meta({ description: HOLD }),
     pace: Pace.nullable().meta({ description: '`null` without pacing.' }),
@@ -128,7 +129,8 @@ export function toCampaign(
   return {
     ...{ id, externalId, advertiserId, advertiserName, currency, timeZone, name, status },
     ...{ cap: capMicros, spent: spentMicros, dailyCap: dailyCapMicros, spentToday: spentTodayMicros },
-    ...{ dailyCapReachedUntil, exhausted: row.isExhausted, pacing, hold, startsAt, endsAt, fallbackUrl },
+    ...{ dailyCapReachedUntil, exhausted: row.isExhausted, hasActiveAd: row.hasActiveAd, pacing, hold },
+    ...{ startsAt, endsAt, fallbackUrl },
     pace: pace && { ...pace, aheadUntil: pace.aheadUntil === null ? null : new Date(pace.aheadUntil) },
   };
 }

@@ -36,8 +36,13 @@ export const campaignTexts = {
   onPlan: 'On plan',
   dailyCapReached: 'Daily cap reached',
   goesOn: (time: string, zone: string) => `goes on at ${time}, ${zone}`,
-  exhausted: 'budget or cap exhausted',
-  endsBefore: 'the campaign ends today',
+  stops: {
+    noActiveAd: 'no active ad',
+    exhausted: 'budget or cap exhausted',
+    ends: 'the campaign ends today',
+  },
+  noActiveAd: 'No active ad',
+  exhausted: 'Exhausted',
   create: {
     action: 'New campaign',
     title: (advertiser: string) => `New campaign of ${advertiser}`,

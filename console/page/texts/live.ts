@@ -63,12 +63,11 @@ export const live = {
   },
   dailyCaps: {
     title: 'Daily caps reached',
-    note: 'These campaigns have spent what a day may cost. They go on by themselves at the time shown.',
+    note: 'These campaigns have spent what a day may cost. They go on by themselves at the time shown, unless something else stops them.',
     campaign: 'Campaign',
     cap: 'Daily cap',
     goesOn: 'Goes on',
-    ends: 'Ends today',
-    exhausted: 'Budget or cap exhausted',
+    stops: { noActiveAd: 'No active ad', exhausted: 'Budget or cap exhausted', ends: 'Ends today' },
   },
   reasons: {
     title: 'Not charged',

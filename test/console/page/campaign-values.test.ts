@@ -9,6 +9,7 @@ const campaign: Campaign = {
   ...{ name: 'Winter', status: 'active', cap: '90.00', spent: '0.00', dailyCap: null, spentToday: null },
   dailyCapReachedUntil: null,
   exhausted: false,
+  hasActiveAd: true,
   ...{ pacing: 'none', hold: false, pace: null, fallbackUrl: null },
   startsAt: '2026-11-30T23:00:00.000Z',
   endsAt: '2026-12-31T23:00:00.000Z',

@@ -1,6 +1,6 @@
 import { shareOf } from '../../amounts.ts';
 import { phaseOf } from '../../charge-state.ts';
-import { dailyCapReachedUntil, goesOnAt } from '../../daily-cap.ts';
+import { dailyCapReachedUntil, stopOf } from '../../daily-cap.ts';
 import type { Campaign } from '../../entities.ts';
 import { formatAmount, formatDay, formatTime } from '../../format.ts';
 import { texts } from '../../texts.ts';
@@ -36,12 +36,15 @@ function CapCell({ spent, cap, currency, label, mark, spentTone }: CapProps) {
   );
 }
 
-/** The phase of a campaign, unless it runs; then, whether its daily cap is reached. */
+/** Why an active campaign charges no clicks now, if the campaign itself tells it: its phase comes first, the daily cap last. */
 export function PhaseTag({ campaign }: { readonly campaign: Campaign }) {
   const phase = phaseOf(campaign, clock.value);
-  if (dailyCapReachedUntil(campaign, clock.value) !== null)
-    return <span class="tag">{words.dailyCapReached}</span>;
-  return phase === 'running' ? null : <span class="tag">{words.phases[phase]}</span>;
+  if (phase !== 'running') return <span class="tag">{words.phases[phase]}</span>;
+  if (campaign.status !== 'active') return null;
+  if (!campaign.hasActiveAd) return <span class="tag warn">{words.noActiveAd}</span>;
+  if (campaign.exhausted) return <span class="tag bad">{words.exhausted}</span>;
+  if (dailyCapReachedUntil(campaign, clock.value) === null) return null;
+  return <span class="tag">{words.dailyCapReached}</span>;
 }
 
 /** When a campaign goes on whose daily cap is reached, or why it does not; nothing if the daily cap is not reached. */
@@ -49,9 +52,9 @@ function GoesOn({ campaign }: { readonly campaign: Campaign }) {
   const { timeZone } = campaign;
   const until = dailyCapReachedUntil(campaign, clock.value);
   if (until === null) return null;
-  const at = goesOnAt(campaign, until);
-  const next = at === null ? words.endsBefore : words.goesOn(formatTime(at, timeZone), timeZone);
-  return <span class="sub goes-on">{campaign.exhausted ? words.exhausted : next}</span>;
+  const stop = stopOf(campaign, until);
+  const text = stop === null ? words.goesOn(formatTime(until, timeZone), timeZone) : words.stops[stop];
+  return <span class="sub goes-on">{text}</span>;
 }
 
 /** The days of a campaign, in the time zone of its advertiser. */

@@ -1,4 +1,4 @@
-import { goesOnAt } from '../../daily-cap.ts';
+import { stopOf } from '../../daily-cap.ts';
 import type { Campaign } from '../../entities.ts';
 import { formatTime } from '../../format.ts';
 import { usePages } from '../../resource.ts';
@@ -56,12 +56,12 @@ const COLUMNS: readonly Column<Campaign>[] = [
 
 function GoesOn({ campaign }: { readonly campaign: Campaign }) {
   const { dailyCapReachedUntil: until, timeZone } = campaign;
-  const at = until && goesOnAt(campaign, until);
-  if (campaign.exhausted) return <>{words.exhausted}</>;
-  if (at === null) return <>{words.ends}</>;
+  if (until === null) return null;
+  const stop = stopOf(campaign, until);
+  if (stop !== null) return <>{words.stops[stop]}</>;
   return (
     <>
-      {formatTime(at, timeZone)}
+      {formatTime(until, timeZone)}
       <span class="sub">{timeZone}</span>
     </>
   );
