@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { until } from '../support/until.ts';
-import { addAccount, post, send } from './api.ts';
+import { addAccount, addKey, post, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const WIDTH = 390;
@@ -18,6 +18,16 @@ async function expectInSight(found: Locator): Promise<void> {
     return box !== null && box.x >= 0 && box.x + box.width <= WIDTH;
   };
   await expect.poll(isInside, { message: String(found) }).toBe(true);
+}
+
+/** Waits until there is a table, and none is wider than its box. */
+async function expectFits(page: Page): Promise<void> {
+  await page.locator('.table-box').first().waitFor();
+  const wide = () =>
+    page.evaluate<string[]>(
+      `[...document.querySelectorAll('.table-box')].filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel)`,
+    );
+  await expect.poll(wide, { message: page.url() }).toEqual([]);
 }
 
 describe.skipIf(skipped)('on a phone', () => {
@@ -74,8 +84,61 @@ describe.skipIf(skipped)('on a phone', () => {
     await send('DELETE', `/v1/webhooks/${webhookId}`);
   });
 
+  it('no table of the operations is wider than the screen', async () => {
+    await addKey({ role: 'viewer' });
+    const page = await browser.open('/operations', { viewport });
+    for (const path of ['', '/keys', '/settings', '/audit']) {
+      await page.goto(`/operations${path}`);
+      await expectFits(page);
+    }
+  });
+
   it('the tab that is open is in sight', async () => {
     const page = await browser.open('/operations/settings', { viewport });
     await expectInSight(page.getByRole('link', { name: texts.operations.tabs.settings, exact: true }));
+  });
+});
+
+describe.skipIf(skipped)('on a tablet', () => {
+  const browser = testBrowser();
+
+  it('a table whose columns do not fit stacks its rows, and lists them in columns again on a wider screen', async () => {
+    const account = await addAccount({ name: 'Tablet', budget: '10.00', price: '0.50' });
+    const advertiserIds = [account.advertiserId];
+    await addKey({ role: 'manager', advertiserIds });
+    const url = 'https://example.com/a/receiver/with/a/long/path?and=a-token-that-is-long-too';
+    const { id: webhookId } = await post('/v1/webhooks', { url, eventTypes: ['budget.low'] });
+    const { clickId } = await clickLink(account.link);
+    await until(
+      'the click in the ledger',
+      async () => (await send('GET', `/v1/clicks/${clickId}`)).body.outcome === 'charged',
+    );
+    const page = await browser.open('/operations/webhooks', { viewport: { width: 768, height: 1024 } });
+    for (const path of [
+      ...['/operations/webhooks', '/operations/keys', `/clicks?advertiser=${account.advertiserId}`],
+      ...['/campaigns', '/advertisers', '/ads', '/operations', '/'],
+    ]) {
+      await page.goto(path);
+      await expectFits(page);
+    }
+    await page.goto('/operations/keys');
+    const table = region(page, texts.operations.keys.title).locator('table');
+    await expect.poll(() => table.getAttribute('class')).toBe('stacked');
+    await table.getByText(account.name, { exact: true }).first().waitFor();
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await expect.poll(() => table.getAttribute('class')).toBe('');
+    await page.setViewportSize({ width: 768, height: 1024 });
+    await expect.poll(() => table.getAttribute('class')).toBe('stacked');
+    await send('DELETE', `/v1/webhooks/${webhookId}`);
+  });
+
+  it('tabs that do not fit have a shadow at the edge behind which there are more', async () => {
+    const page = await browser.open('/operations', { viewport: { width: 768, height: 1024 } });
+    const tabs = page.getByRole('navigation', { name: texts.operations.tabs.label });
+    await expect.poll(() => tabs.evaluate((element) => element.scrollWidth > element.clientWidth)).toBe(true);
+    const image = await page.evaluate<string>(
+      `getComputedStyle(document.querySelector('.tabs')).backgroundImage`,
+    );
+    expect(image).toContain('gradient');
   });
 });

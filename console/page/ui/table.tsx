@@ -4,11 +4,12 @@ import type { Pages } from '../resource.ts';
 import { texts } from '../texts.ts';
 import { Button } from './button.tsx';
 import { ErrorBox, Skeleton } from './state.tsx';
+import { useStacked } from './use-stacked.ts';
 
 export type Column<T> = {
   readonly label: string;
   readonly isNumber?: boolean;
-  /** Left out on a phone. */
+  /** Left out on a phone, unless the rows are stacked. */
   readonly isMinor?: boolean;
   readonly cell: (row: T) => ComponentChildren;
   /** The content of the last line, such as a sum. */
@@ -24,16 +25,20 @@ type TableProps<T> = {
   readonly columns: readonly Column<T>[];
   readonly rows: readonly T[];
   readonly keyOf: (row: T, index: number) => string | number;
-  /** Whether a phone shows the cells of a row below each other, each with the label of its column, so that none is out of sight. */
+  /** Whether a phone stacks the rows even if the columns fit. */
   readonly isStacked?: boolean;
 };
 
-/** A table. Wider than its box, it scrolls by itself. */
-export function Table<T>({ label, columns, rows, keyOf, isStacked = false }: TableProps<T>) {
+/**
+ * A table. If its columns do not fit into its box, it stacks its rows: the cells of a row stand below each other, each with the label of its column, so
+ * that none is out of sight. What is wider even then, such as a long word, scrolls.
+ */
+export function Table<T>({ label, columns, rows, keyOf, isStacked: isOnPhone = false }: TableProps<T>) {
+  const { box, isStacked, isScrolling } = useStacked(isOnPhone);
   const hasFoot = columns.some(({ foot }) => foot !== undefined);
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: Without it, the keyboard cannot scroll a table that is wider than the screen.
-    <section class="table-box" aria-label={label} tabIndex={0}>
+    // The keyboard can scroll only what it can reach.
+    <section ref={box} class="table-box" aria-label={label} tabIndex={isScrolling ? 0 : undefined}>
       <table class={isStacked ? 'stacked' : ''}>
         <thead>
           <tr>

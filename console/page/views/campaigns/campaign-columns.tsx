@@ -124,7 +124,7 @@ export function campaignColumns(hasAdvertiser: boolean): readonly Column<Campaig
       label: words.columns.pace,
       cell: ({ pacing, pace }) => (
         <>
-          <span class="one-line">{words.pacings[pacing]}</span>
+          <span class="pacing">{words.pacings[pacing]}</span>
           {pace && <span class="sub">{pace.isAhead ? words.ahead : words.onPlan}</span>}
         </>
       ),

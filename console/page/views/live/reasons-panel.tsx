@@ -14,7 +14,9 @@ export function ReasonsPanel() {
   const columns = [
     {
       label: words.reason,
-      cell: ({ outcome, reason }: Row) => <span class={`outcome ${outcome}`}>{nameOfReason(reason)}</span>,
+      cell: ({ outcome, reason }: Row) => (
+        <span class={`outcome wraps ${outcome}`}>{nameOfReason(reason)}</span>
+      ),
     },
     { label: words.clicks, isNumber: true, cell: ({ clicks }: Row) => formatCount(clicks) },
   ];
