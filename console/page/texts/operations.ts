@@ -115,6 +115,7 @@ export const operations = {
     title: 'Latest events',
     note: 'What webhooks are told; also events that no webhook is told of',
     look: 'Show',
+    ofCap: { total: 'cap of all clicks', daily: 'daily cap' } as Readonly<Record<string, string>>,
     empty: 'No events yet.',
     emptyLead:
       'An event is noted when a budget is low or exhausted, a cap is reached, or a campaign starts or ends.',
@@ -142,6 +143,7 @@ export const operations = {
       'dead_letters.waiting': 'Dead letters wait',
       'books.out_of_balance': 'The books do not balance',
     } as Readonly<Record<string, string>>,
+    testEvent: 'A test event',
     advertiserHint: 'All advertisers',
     noAttempts: 'No attempt yet.',
     advertiser: 'Advertiser',
@@ -223,11 +225,13 @@ export const operations = {
   },
   settings: {
     title: 'Settings in force',
-    lead: 'Those of the console that answers. Secrets are not shown.',
+    lead: 'Those of the console that answers; first those that are not the defaults. Secrets are not shown.',
     name: 'Setting',
     value: 'Value',
     from: 'Comes from',
     default: 'its default',
     given: 'the environment',
+    unset: 'not set',
+    notFound: 'No setting has this in its name or its value.',
   },
 } as const;

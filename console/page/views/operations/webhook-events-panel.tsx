@@ -10,6 +10,7 @@ import { Panel } from '../../ui/page.tsx';
 import { Empty } from '../../ui/state.tsx';
 import { type Column, ListTable } from '../../ui/table.tsx';
 import { Ago } from '../../ui/values.tsx';
+import { EventName, nameOfEvent } from './event-name.tsx';
 
 type EventData = z.input<typeof WebhookEvent>;
 
@@ -27,14 +28,19 @@ export function WebhookEventsPanel() {
   const [shown, setShown] = useState<EventData | null>(null);
   const columns: Column<EventData>[] = [
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
-    { label: words.event, cell: ({ type }) => nameOfEvent(type) },
+    { label: words.event, cell: ({ type }) => <EventName type={type} /> },
     {
       label: words.advertiser,
-      cell: ({ advertiserId }) =>
+      cell: ({ advertiserId, data }) =>
         advertiserId === null ? (
-          words.everything
+          <span class="soft">{words.everything}</span>
         ) : (
-          <a href={`/advertisers/${advertiserId}`}>{names.advertiser(advertiserId)}</a>
+          <>
+            <a class="break" href={`/advertisers/${advertiserId}`}>
+              {names.advertiser(advertiserId)}
+            </a>
+            <CampaignOf data={data} />
+          </>
         ),
     },
     {
@@ -68,7 +74,13 @@ export function WebhookEventsPanel() {
   );
 }
 
-function nameOfEvent(type: string): string {
-  const names: Readonly<Record<string, string>> = words.types;
-  return names[type] ?? type;
+/** The campaign that an event is about, and which of its caps; nothing if it is about none. */
+function CampaignOf({ data: { campaignId, campaignName, cap } }: { readonly data: EventData['data'] }) {
+  if (campaignId === undefined) return null;
+  return (
+    <span class="sub break">
+      <a href={`/campaigns/${campaignId}`}>{String(campaignName)}</a>
+      {typeof cap === 'string' && `, ${eventWords.ofCap[cap] ?? cap}`}
+    </span>
+  );
 }

@@ -13,6 +13,7 @@ import { Empty, Loaded } from '../../ui/state.tsx';
 import { type Column, ListTable, Table } from '../../ui/table.tsx';
 import { notify } from '../../ui/toast.tsx';
 import { Ago, Time } from '../../ui/values.tsx';
+import { EventName, nameOfEvent } from './event-name.tsx';
 import { SecretShown } from './secret-shown.tsx';
 import type { WebhookData } from './webhook-data.ts';
 
@@ -35,7 +36,7 @@ export function WebhookPanel({ webhook, reload }: Props) {
   };
   const columns: Column<DeliveryData>[] = [
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
-    { label: words.event, cell: ({ eventType }) => eventType },
+    { label: words.event, cell: ({ eventType }) => <EventName type={eventType} /> },
     { label: words.advertiser, isMinor: true, cell: (delivery) => <About {...delivery} /> },
     {
       label: words.status,
@@ -182,7 +183,7 @@ function AttemptsDialog({ path, delivery: { eventId, eventType }, onClose }: Att
     LOOK_MS,
   );
   return (
-    <Dialog title={`${words.attempts}: ${eventType}`} onClose={onClose} isWide>
+    <Dialog title={`${words.attempts}: ${nameOfEvent(eventType)}`} onClose={onClose} isWide>
       <Loaded resource={attempts}>
         {({ items }) =>
           items.length === 0 ? (

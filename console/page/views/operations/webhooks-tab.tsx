@@ -16,6 +16,7 @@ import { Panel } from '../../ui/page.tsx';
 import { Empty } from '../../ui/state.tsx';
 import { type Column, ListTable } from '../../ui/table.tsx';
 import { StatusTag, Time } from '../../ui/values.tsx';
+import { nameOfEvent } from './event-name.tsx';
 import type { OperationsData } from './parts-tab.tsx';
 import { SecretShown } from './secret-shown.tsx';
 import type { WebhookData } from './webhook-data.ts';
@@ -62,7 +63,16 @@ const COLUMNS: readonly Column<WebhookData>[] = [
   {
     label: words.events,
     isMinor: true,
-    cell: ({ eventTypes }) => eventTypes.join(', ') || <span class="soft">{words.allEvents}</span>,
+    cell: ({ eventTypes }) =>
+      eventTypes.length === 0 ? (
+        <span class="soft">{words.allEvents}</span>
+      ) : (
+        <ul>
+          {eventTypes.map((type) => (
+            <li key={type}>{nameOfEvent(type)}</li>
+          ))}
+        </ul>
+      ),
   },
   {
     label: words.advertiser,
