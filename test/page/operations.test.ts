@@ -141,6 +141,8 @@ describe.skipIf(skipped)('a webhook', () => {
     await page.goto(`/operations/webhooks/${webhook.id}`);
     const deliveries = page.getByRole('region', { name: webhooks.deliveries });
     await deliveries.locator(`a[href="/advertisers/${advertiserId}"]`, { hasText: 'Of a webhook' }).waitFor();
+    await deliveries.getByText(webhooks.testEvent).waitFor();
+    await deliveries.getByText('webhook.test', { exact: true }).waitFor();
     expect((await send('DELETE', `/v1/webhooks/${webhook.id}`)).status).toBeLessThan(300);
   });
 
@@ -231,5 +233,22 @@ describe.skipIf(skipped)('the audit log', () => {
     );
     await page.goto('/operations/audit?action=campaign.create');
     await page.locator(`a[href="/campaigns/${campaignId}"]`, { hasText: `${campaignId} Behind` }).waitFor();
+  });
+});
+
+describe.skipIf(skipped)('the settings', () => {
+  const browser = testBrowser();
+
+  it('begin with those that are set, and are found by a part of their name', async () => {
+    const page = await browser.open('/operations/settings');
+    const { settings } = texts.operations;
+    const rows = page.getByRole('region', { name: settings.title, exact: true }).locator('tbody tr');
+    await rows.first().getByText(settings.given, { exact: true }).waitFor();
+    await rows.last().getByText(settings.default, { exact: true }).waitFor();
+    await page.getByLabel(texts.controls.search).fill('spool_sync');
+    await expect.poll(() => rows.count()).toBe(2);
+    await rows.first().getByText('SPOOL_SYNC', { exact: true }).waitFor();
+    await page.getByLabel(texts.controls.search).fill('no such setting');
+    await page.getByText(settings.notFound).waitFor();
   });
 });
