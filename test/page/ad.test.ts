@@ -4,7 +4,7 @@ import { texts } from '../../console/page/texts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { BROWSER } from '../support/stack.ts';
 import { until } from '../support/until.ts';
-import { addAccount, destination, post, send } from './api.ts';
+import { addAccount, addKey, destination, post, send } from './api.ts';
 import { skipped, testBrowser } from './browser.ts';
 
 const panelOf = (page: Page, title: string) =>
@@ -110,7 +110,9 @@ describe.skipIf(skipped)('the page of an ad', () => {
     const { clickId } = await clickLink(link);
     const isCharged = async () => (await send('GET', `/v1/clicks/${clickId}`)).body.outcome === 'charged';
     await until('the click in the ledger', isCharged);
-    const page = await browser.open('/');
+    // Restricted: other tests click too, and an administrator sees the top ads and the latest clicks of all.
+    const { key } = await addKey({ role: 'viewer', advertiserIds: [advertiserId] });
+    const page = await browser.open('/', { key });
     const name = texts.ads.name(adId, 'Skyscraper');
     for (const title of [texts.live.latest.title, texts.live.top.ads])
       await panelOf(page, title).getByRole('link', { name, exact: true }).first().waitFor();
