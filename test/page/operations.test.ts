@@ -124,6 +124,9 @@ describe.skipIf(skipped)('a webhook', () => {
     const page = await browser.open('/operations/webhooks');
     await page.getByRole('button', { name: webhooks.create }).click();
     await dialogOf(page).getByText(webhooks.urlHint).waitFor();
+    browser.allow(/^400 POST \/v1\/webhooks$/);
+    await dialogOf(page).getByRole('button', { name: webhooks.create }).click();
+    await dialogOf(page).getByText('Expected a URL such as https://example.com/tollway, got none').waitFor();
     await dialogOf(page).getByLabel(webhooks.url, { exact: true }).fill('https://example.com/by-name');
     const advertiser = dialogOf(page).getByLabel(webhooks.advertiser, { exact: true });
     await advertiser.fill('Of a web');

@@ -93,6 +93,16 @@ describe.skipIf(skipped)('on a phone', () => {
     }
   });
 
+  it('asks whether an entry is discarded in lines that can be read', async () => {
+    const page = await browser.open('/advertisers', { viewport });
+    await page.getByRole('button', { name: texts.advertisers.create.action }).first().click();
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.type('Typed');
+    await page.keyboard.press('Escape');
+    const question = await page.getByText(texts.controls.discard.question).boundingBox();
+    expect(question?.width).toBeGreaterThan(200);
+  });
+
   it('the tab that is open is in sight', async () => {
     const page = await browser.open('/operations/settings', { viewport });
     await expectInSight(page.getByRole('link', { name: texts.operations.tabs.settings, exact: true }));

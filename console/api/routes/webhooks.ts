@@ -28,7 +28,7 @@ const EventTypes = z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({
 
 const Url = z
   .string()
-  .min(1)
+  .min(1, { error: 'Expected a URL such as https://example.com/tollway, got none' })
   .max(2_000)
   .meta({
     description: 'Begins with `https://`, without user name, password and fragment. Its host must be public.',
