@@ -80,6 +80,9 @@ export const connection = computed<Connection>(() => {
   return age > LATE_MS ? 'late' : 'live';
 });
 
+/** The console sends these while its database is away too: they tell of that. */
+const WITHOUT_DATABASE: ReadonlySet<string> = new Set(['health', 'problems']);
+
 /** Whether the next second is of the same stream as the one before. */
 let isContinuous = false;
 /** Since when no second is missing in `seconds`, Unix time in s; `null` before the first one. */
@@ -178,8 +181,8 @@ function openStream(onBroken: () => void): EventSource {
           isFirst = false;
         }
         setConnected();
-        heardAt.value = performance.now();
-        now.value = heardAt.value;
+        now.value = performance.now();
+        if (!WITHOUT_DATABASE.has(name)) heardAt.value = now.value;
         listener(JSON.parse(event.data) as never);
       });
     });
