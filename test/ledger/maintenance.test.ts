@@ -265,7 +265,7 @@ it.each([1, 1_000, 2_500])(
   async (stuck) => {
     await database.pool.query(
       `insert into broker_chunk (record_count, payload, published_at, settled_at)
-       select 1, '', now() - interval '30 days', case when n > $1 then now() - interval '8 days' end from generate_series(1, $1 + 1_500) n`,
+       select 1, '', now() - interval '30 days', case when n > $1 then now() - interval '8 days' end from generate_series(1, $1 + 1500) n`,
       [stuck],
     );
     await maintain(database.pool, SHORT, silent);
