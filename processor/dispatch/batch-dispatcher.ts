@@ -45,9 +45,9 @@ type Taken = { readonly share: Share; readonly lane: Lane };
  * time, so two transactions never wait for the same advertiser's lock. While a lane settles one batch, its queue collects the next from
  * all sources: batches grow with the load, up to `batchSize`.
  *
- * While no lane is at work and little waits, it is tried once as a batch of all lanes: a small transaction costs the same whatever its size,
- * so at low rates their number decides what a click costs. If that fails, each lane settles its own part, so that a click that has to wait
- * keeps only its lane.
+ * While no lane is at work and few records wait, they are tried once as one batch of all lanes: a small transaction costs the same whatever
+ * its size, so at low rates the number of transactions decides what a click costs. If the batch fails, each lane settles its own part, so that
+ * a click that has to wait delays only its lane.
  *
  * The clicks of an advertiser whose row another session keeps locked are set aside in their order, and the others go on (see
  * `BlockedAdvertisers`). They stay unsettled, so no checkpoint passes them. What happens to a batch that fails is in `retry-policy.ts`.
@@ -177,18 +177,16 @@ export class BatchDispatcher implements BatchSink {
     const batch = recordsOf(taken);
     if (batch.length === 0) return;
     this.isShared = true;
-    // Until a batch of a lane is settled: the lanes report and retry what fails.
+    // Until a batch is settled. After a failure, the lanes try their parts: they report and retry what fails.
     this.hasSharedFailed = true;
-    try {
-      if (await this.settler.tryOnce(batch, name)) this.settled(taken);
-      else putBack(taken);
-    } catch {
-      putBack(taken);
-    }
+    const isSettled = await this.settler.tryOnce(batch, name).catch(() => false);
+    if (isSettled) this.settled(taken);
+    else putBack(taken);
     this.isShared = false;
     this.scheduleAll();
   }
 
+  /** Tells the submissions of these shares that they are settled. */
   private settled(taken: readonly Taken[]): void {
     this.hasSharedFailed = false;
     for (const { share } of taken) {
@@ -201,7 +199,7 @@ export class BatchDispatcher implements BatchSink {
     for (const lane of this.lanes) if (lane.queue.length > 0) this.scheduleNext(lane);
   }
 
-  /** Whether no lane is at work, several have something, and it is little. */
+  /** Whether no lane is at work, and the few records that wait belong to several lanes. */
   private isOneBatch(): boolean {
     if (this.hasSharedFailed) return false;
     let records = 0;
@@ -214,7 +212,7 @@ export class BatchDispatcher implements BatchSink {
     return lanes > 1 && records <= Math.min(this.options.batchSize, SHARED_MAX);
   }
 
-  /** Takes at most `batchSize` records from the queues of lanes. Drops shares whose submission has ended. */
+  /** Takes at most `batchSize` records from the queues of lanes, without shares whose submission has ended. */
   private nextShares(lanes: readonly Lane[]): Taken[] {
     const taken: Taken[] = [];
     let wanted = this.options.batchSize;
@@ -229,6 +227,7 @@ export class BatchDispatcher implements BatchSink {
     return taken;
   }
 
+  /** Takes at most `most` records from the queue of a lane. */
   private takeShares(lane: Lane, most: number): Share[] {
     const shares: Share[] = [];
     let wanted = most;
