@@ -64,6 +64,13 @@ export async function* textChunks(
   }
 }
 
+/** What is wrong with the path of a file, by the code of the error. */
+const PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'the file does not exist',
+  EISDIR: 'expected a file, got a folder',
+  EACCES: 'expected a file that this user may read, got one without that permission',
+};
+
 /** As {@link textChunks}, of a file on this machine. Throws `bad_file` also if it does not exist or cannot be read. */
 export async function* fileChunks(path: string, name: string, utf16Of?: Utf16Of): AsyncGenerator<Buffer> {
   try {
@@ -71,7 +78,7 @@ export async function* fileChunks(path: string, name: string, utf16Of?: Utf16Of)
   } catch (cause) {
     const code = errorCode(cause);
     if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
-    const problem = code === 'ENOENT' ? 'the file does not exist' : `the file cannot be read (${code})`;
+    const problem = PROBLEMS[code] ?? `the file cannot be read (${code})`;
     throw new TollwayError('bad_file', `${name}: ${problem}`, { cause });
   }
 }

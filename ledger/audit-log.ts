@@ -1,5 +1,6 @@
 import { formatAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { assertPeriod } from './period.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
 /** The values of the changed columns, by names such as `fallbackUrl`. Amounts are decimal strings under names such as `dailyCap`. */
@@ -46,11 +47,12 @@ export type AuditFilter = {
 /** Entries held in memory at once. */
 const PAGE_ENTRIES = 1_000;
 
-/** Returns up to `limit` entries, newest first; with `after` only those below that id. */
-export function listAudit(
+/** Returns up to `limit` entries, newest first; with `after` only those below that id. Throws `bad_window`. */
+export async function listAudit(
   database: Pool | Connection,
   { after, limit, ...filter }: AuditFilter & { readonly after?: bigint; readonly limit: number },
 ): Promise<AuditEntry[]> {
+  assertPeriod(filter);
   return readEntries(database, filter, 'entry.id < $1', after ?? null, 'desc', limit);
 }
 
@@ -60,8 +62,10 @@ export type AuditPeriod = AuditFilter & { readonly until: Date };
 /**
  * Returns the period that can be exported: up to the settlement watermark, or to the end of the filter if that is earlier. The watermark can
  * be below the end of the export before. The end is not below a beginning up to the present: otherwise the next export would repeat entries.
+ * Throws `bad_window`.
  */
 export async function boundAudit(pool: Pool, filter: AuditFilter): Promise<AuditPeriod> {
+  assertPeriod(filter);
   const { rows } = await pool.query<{ now: Date }>('select settlement_now() as now');
   const now = rows[0]?.now;
   if (!now) throw new Error('Expected one row, got none');

@@ -3,6 +3,7 @@ import { type Connection, inTransaction, type Pool } from '../common/postgres/po
 import { uuidFloor } from '../common/uuid.ts';
 import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 import { DAY_MS, isoDay, listPartitionDays, partitionName } from './partitions.ts';
+import { assertPeriod } from './period.ts';
 import { readSettlementWatermark } from './settlement-watermark.ts';
 
 /** One exported row: a settled click, or a credit for one. Amounts in micros. */
@@ -190,12 +191,7 @@ async function upperBoundOf(
   pool: Pool,
   { since, until }: ExportFilter & { readonly since: Date },
 ): Promise<Date> {
-  if (until && until < since) {
-    throw new TollwayError(
-      'bad_window',
-      `Expected an end (until) after the beginning (since), got ${until.toISOString()} before ${since.toISOString()}`,
-    );
-  }
+  assertPeriod({ since, ...(until && { until }) });
   // The clocks that stamp the rows: if the server's was set back, the bound of the export before is after it.
   const { rows } = await pool.query<{ now: Date }>('select settlement_now() as now');
   const now = rows[0]?.now;

@@ -1,10 +1,10 @@
-import { TollwayError } from '../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7TimeMs } from '../common/uuid.ts';
 import { assertFilterExists, type ClickFilter } from './click-filter.ts';
 import { BEGIN_SNAPSHOT } from './ledger-window.ts';
 import type { Verdict } from './outcome.ts';
 import { DAY_MS, listPartitionDays, partitionName } from './partitions.ts';
+import { assertPeriod } from './period.ts';
 
 /** Most rows of the ledger that a page looks at: it takes some hundred milliseconds, however few of them match. */
 const SCANNED_MAX = 50_000;
@@ -62,14 +62,9 @@ export function listClicks(
   filter: ClickListFilter,
   { from, limit, scannedMax = SCANNED_MAX }: PageOptions,
 ): Promise<ClickPage> {
-  const { since, until } = filter;
-  if (until < since)
-    throw new TollwayError(
-      'bad_window',
-      `Expected an end (until) after the beginning (since), got ${until.toISOString()} before ${since.toISOString()}`,
-    );
+  assertPeriod(filter);
   const read = (connection: Connection) =>
-    readPage(connection, filter, { from: maxId(uuidFloor(since.getTime()), from), limit, scannedMax });
+    readPage(connection, filter, { from: maxId(uuidFloor(filter.since.getTime()), from), limit, scannedMax });
   return inTransaction(pool, read, BEGIN_SNAPSHOT);
 }
 

@@ -9,6 +9,12 @@ const LOCK_NAME = '.export.lock';
 /** The end of the names of files that are being written. The next run writes the same file again, so none is left behind. */
 const PARTIAL_SUFFIX = '.partial';
 
+/** What a path is that cannot be made a folder, by the code of the error. */
+const NOT_A_FOLDER: Readonly<Record<string, string>> = {
+  EEXIST: 'the file',
+  ENOTDIR: 'a path below a file:',
+};
+
 /** Opens a folder; see `openTarget`. */
 export async function openFolderTarget(folder: string): Promise<ExportTarget> {
   await createFolder(folder);
@@ -33,16 +39,10 @@ async function createFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
   } catch (cause) {
-    if (!['EEXIST', 'ENOTDIR'].includes(errorCode(cause) ?? '')) {
-      await onTarget('write', folder, () => Promise.reject(cause));
-    }
-    throw new TollwayError(
-      'bad_target',
-      `Expected s3://bucket[/prefix] or a folder, got the file ${folder}`,
-      {
-        cause,
-      },
-    );
+    const got = NOT_A_FOLDER[errorCode(cause) ?? ''];
+    if (got === undefined) return onTarget('write', folder, () => Promise.reject(cause));
+    const message = `Expected s3://bucket[/prefix] or a folder, got ${got} ${folder}`;
+    throw new TollwayError('bad_target', message, { cause });
   }
 }
 

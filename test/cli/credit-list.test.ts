@@ -283,7 +283,7 @@ describe('click credit --file', () => {
 
   it.each([
     ['a file that does not exist', 'none', 'the file does not exist'],
-    ['a folder', '', 'the file cannot be read (EISDIR)'],
+    ['a folder', '', 'expected a file, got a folder'],
   ])('names %s', async (_, name, problem) => {
     const path = join(folder, name);
     expect(await credit('--file', path)).toEqual({ code: 1, stdout: '', stderr: `${path}: ${problem}\n` });

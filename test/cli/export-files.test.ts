@@ -247,8 +247,10 @@ describe('a run', () => {
   it('is refused for a file in place of a folder, and for a damaged manifest', async () => {
     const path = join(temporaryFolder(), 'file');
     writeFileSync(path, '');
-    await expect(run({}, path)).rejects.toMatchObject({ code: 'bad_target' });
-    await expect(run({}, join(path, 'below'))).rejects.toMatchObject({ code: 'bad_target' });
+    const refusal = (got: string) => ({ code: 'bad_target', message: expect.stringContaining(`got ${got}`) });
+    await expect(run({}, path)).rejects.toMatchObject(refusal(`the file ${path}`));
+    const below = join(path, 'below');
+    await expect(run({}, below)).rejects.toMatchObject(refusal(`a path below a file: ${below}`));
     await run();
     writeFileSync(join(folder, `${nameOf(today - DAY_MS)}.manifest.json`), '{"formatVersion":2}');
     await expect(run()).rejects.toMatchObject({ code: 'bad_target' });

@@ -313,6 +313,15 @@ describe('the triggers of the audit log', () => {
 });
 
 describe('the audit log', () => {
+  it.each([
+    ['listed', (period: AuditFilter) => listAudit(database.pool, { ...period, limit: 1 })],
+    ['exported', (period: AuditFilter) => boundAudit(database.pool, period)],
+  ])('is not %s for a period that ends before it begins', async (_, read) => {
+    await expect(read({ since: new Date(2_000), until: new Date(1_000) })).rejects.toMatchObject({
+      ...{ code: 'bad_window', message: expect.stringContaining('got 1970-01-01T00:00:01.000Z before 1970') },
+    });
+  });
+
   it('is listed by its filters, newest first, in pages', async () => {
     const start = new Date();
     const [first, second] = await changeAs(

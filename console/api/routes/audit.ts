@@ -96,7 +96,7 @@ export function auditRoutes(app: App, { pool }: Deps): void {
   app.get(
     '/v1/audit',
     {
-      config: { access, errors: ['unknown_advertiser'] },
+      config: { access, errors: ['bad_window', 'unknown_advertiser'] },
       schema: {
         ...{ tags, operationId: 'listAudit', summary: 'List who changed what' },
         description:
@@ -117,7 +117,7 @@ export function auditRoutes(app: App, { pool }: Deps): void {
     '/v1/exports/audit',
     {
       exposeHeadRoute: false,
-      config: { access, errors: ['unknown_advertiser', 'replica'] },
+      config: { access, errors: ['bad_window', 'unknown_advertiser', 'replica'] },
       schema: {
         ...{ tags: ['Exports'], operationId: 'exportAudit', summary: 'Export the audit log' },
         description:
