@@ -7,7 +7,7 @@ import { type OnShutdown, runProcess } from '../common/process.ts';
 import { createLogger, type Logger } from '../common/telemetry/logger.ts';
 import { createMetrics } from '../common/telemetry/metrics.ts';
 import { type OperationsAddress, serveOperations } from '../common/telemetry/operations-server.ts';
-import { createPartReporter, type PartReporter } from '../ledger/part-reporter.ts';
+import { createPartReporter, type PartReporter } from '../ledger/operations/part-reporter.ts';
 import { adServerNumbers } from './part-numbers.ts';
 import { startWorker } from './worker.ts';
 import { WorkerProcesses } from './worker-processes.ts';

@@ -4,7 +4,7 @@ import { metricReader } from '../common/telemetry/metric-reader.ts';
 import type { Registry } from '../common/telemetry/metrics.ts';
 import { RecentHistogram } from '../common/telemetry/recent-histogram.ts';
 import { RecentIncrease } from '../common/telemetry/recent-increase.ts';
-import type { AdServerNumbers } from '../ledger/part-numbers.ts';
+import type { AdServerNumbers } from '../ledger/operations/part-numbers.ts';
 
 /** How far the numbers with `Recently` look back, in ms, as the alerts TollwayClicksUnrecorded, TollwayRedirectErrors and TollwayLinksNotFound do. */
 const RECENT_MS = 600_000;

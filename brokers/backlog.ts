@@ -1,5 +1,5 @@
 import type { Pool } from '../common/postgres/postgres.ts';
-import type { Backlog } from '../ledger/reconcile.ts';
+import type { Backlog } from '../ledger/reconciliation/reconcile.ts';
 
 /** The unsettled records of a broker, for reconciliation and `tollway rewind`. Each broker has one implementation. */
 export type BrokerBacklog = Backlog & {

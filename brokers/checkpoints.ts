@@ -1,8 +1,8 @@
 import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
 import { isUuid, uuidFloor } from '../common/uuid.ts';
+import { groupByPartition } from '../ledger/charge/prior-outcomes.ts';
 import { type LedgerWindow, readWindow } from '../ledger/ledger-window.ts';
-import { groupByPartition } from '../ledger/prior-outcomes.ts';
 
 /** A checkpoint to move: from the position this process last read or wrote, to the next. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };

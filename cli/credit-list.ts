@@ -3,7 +3,12 @@ import { formatAmount } from '../common/money.ts';
 import type { Pool } from '../common/postgres/postgres.ts';
 import { withWholeFile } from '../common/whole-file.ts';
 import { changeAs } from '../ledger/actor.ts';
-import { CREDIT_CLICKS_MAX, type CreditResult, creditClicks, refusalOf } from '../ledger/credit-clicks.ts';
+import {
+  CREDIT_CLICKS_MAX,
+  type CreditResult,
+  creditClicks,
+  refusalOf,
+} from '../ledger/clicks/credit-clicks.ts';
 import { explainCommit } from './commit-unknown.ts';
 import { cliActor } from './context.ts';
 import { type Format, printJson, printLine, printNote } from './print.ts';

@@ -1,10 +1,14 @@
 import { parseAmount } from '../common/money.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
-import { addAd } from '../ledger/ads.ts';
-import { addAdvertiser, listAdvertisers } from '../ledger/advertisers.ts';
-import { addBudgetEntry } from '../ledger/budget-entries.ts';
-import { addCampaign } from '../ledger/campaigns.ts';
-import { SAMPLE_ADVERTISERS, SAMPLE_CURRENCY, sampleTemplate } from '../ledger/sample-advertisers.ts';
+import { addAd } from '../ledger/accounts/ads.ts';
+import { addAdvertiser, listAdvertisers } from '../ledger/accounts/advertisers.ts';
+import { addBudgetEntry } from '../ledger/accounts/budget-entries.ts';
+import { addCampaign } from '../ledger/accounts/campaigns.ts';
+import {
+  SAMPLE_ADVERTISERS,
+  SAMPLE_CURRENCY,
+  sampleTemplate,
+} from '../ledger/accounts/sample-advertisers.ts';
 
 /** Budget of each sample advertiser, and name and price per click of its ad. */
 const SETTINGS = {

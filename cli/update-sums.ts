@@ -1,5 +1,5 @@
 import type { Pool } from '../common/postgres/postgres.ts';
-import { refreshRollup } from '../ledger/refresh-rollup.ts';
+import { refreshRollup } from '../ledger/reports/refresh-rollup.ts';
 import { printNote } from './print.ts';
 
 /** Brings the sums of reports and statements up to date, or prints why they are as of an earlier time. */

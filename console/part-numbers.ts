@@ -2,7 +2,7 @@ import { metricList } from '../common/telemetry/metric-list.ts';
 import { metricReader } from '../common/telemetry/metric-reader.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { RecentHistogram } from '../common/telemetry/recent-histogram.ts';
-import type { ConsoleNumbers } from '../ledger/part-numbers.ts';
+import type { ConsoleNumbers } from '../ledger/operations/part-numbers.ts';
 
 /** Creates a function that reads the numbers of a console from its metrics. It sends no request. */
 export function consoleNumbers({ registry }: ProcessMetrics): () => Promise<ConsoleNumbers> {

@@ -5,7 +5,7 @@ import type { OnShutdown } from '../common/process.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
-import { createPartReporter } from '../ledger/part-reporter.ts';
+import { createPartReporter } from '../ledger/operations/part-reporter.ts';
 import { createApp } from './api/app.ts';
 import type { App } from './api/deps.ts';
 import { LONG_REQUESTS_MAX } from './api/long-requests.ts';

@@ -1,6 +1,7 @@
 import { errorCode, type TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
+import { deleteUnusedUserAgents } from './charge/user-agents.ts';
 import {
   clockStepError,
   DAY_MS,
@@ -15,17 +16,16 @@ import {
   partitionName,
   type Retention,
 } from './partitions.ts';
-import { rollUp, rollUpDroppedDay } from './rollup.ts';
-import { deleteOldSeenDuplicates } from './seen-duplicates.ts';
-import { formatMultirange } from './sequence-ranges.ts';
+import { rollUp, rollUpDroppedDay } from './reports/rollup.ts';
+import { deleteOldSeenDuplicates } from './spools/seen-duplicates.ts';
+import { formatMultirange } from './spools/sequence-ranges.ts';
 import {
   addCounters,
   COUNTER_COLUMNS,
   NIL_SPOOL_ID,
   type SpoolCounterRow,
   type SpoolCounters,
-} from './spool-counters.ts';
-import { deleteUnusedUserAgents } from './user-agents.ts';
+} from './spools/spool-counters.ts';
 
 /** Time between raising a floor and dropping the partitions below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;

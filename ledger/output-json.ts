@@ -1,9 +1,9 @@
 import { formatAmount } from '../common/money.ts';
-import type { ClickStory } from './click-story.ts';
-import type { ListedClick } from './list-clicks.ts';
-import type { AdvertiserReconciliation, Reconciliation } from './reconcile.ts';
-import type { Report, ReportRow } from './reports.ts';
-import type { Statement } from './statement.ts';
+import type { Statement } from './accounts/statement.ts';
+import type { ClickStory } from './clicks/click-story.ts';
+import type { ListedClick } from './clicks/list-clicks.ts';
+import type { AdvertiserReconciliation, Reconciliation } from './reconciliation/reconcile.ts';
+import type { Report, ReportRow } from './reports/reports.ts';
 
 /** The JSON of reports, statements, click stories and reconciliations, which the command line prints and the HTTP API answers with. */
 

@@ -110,7 +110,7 @@ create table advertiser (
   budget_level_micros bigint not null default 0,
   -- The highest threshold that was not reached since then: a charge compares what remains with it. Null: none is left.
   low_budget_micros bigint,
-  -- Whether the budget pays for none of the ads that it can be spent on: see ledger/budget-flag.ts.
+  -- Whether the budget pays for none of the ads that it can be spent on: see ledger/accounts/budget-flag.ts.
   budget_exhausted boolean not null default false,
   created_at timestamptz not null default now()
 ) with (fillfactor = 50); -- free space for heap-only updates: each batch of clicks updates the row once
@@ -147,7 +147,7 @@ create table campaign (
   -- Clicks before the start, and from the end on, are `invalid: not_running`. The ad server decides by the time of the click.
   starts_at timestamptz,
   ends_at timestamptz,
-  -- `spent_micros` is counted only for campaigns with a cap, else 0. Setting the first cap computes it: see ledger/campaign-spend.ts.
+  -- `spent_micros` is counted only for campaigns with a cap, else 0. Setting the first cap computes it: see ledger/accounts/campaign-spend.ts.
   cap_micros bigint check (cap_micros > 0),
   spent_micros bigint not null default 0 check (spent_micros >= 0),
   -- The most that the clicks of one day may cost, in the advertiser's time zone. `campaign_day` has what each day spent.
@@ -164,7 +164,7 @@ create table campaign (
   -- Whether the rest of the cap pays for none of its active ads, and the latest day on which the rest of the daily cap did not.
   cap_reached boolean not null default false,
   daily_cap_reached_on date,
-  -- The transitions are events: see ledger/campaign-phases.ts. It can be late. The time of a click decides whether it is charged.
+  -- The transitions are events: see ledger/accounts/campaign-phases.ts. It can be late. The time of a click decides whether it is charged.
   phase text not null default 'running' check (phase in ('scheduled', 'running', 'ended')),
   created_at timestamptz not null default now(),
   constraint campaign_within_cap check (spent_micros <= cap_micros),

@@ -46,7 +46,7 @@ create table click_evidence (
 ) partition by range (click_id);
 create index on click_evidence using brin (click_id uuid_minmax_multi_ops) with (pages_per_range = 64);
 
--- Clicks that arrived again after they were settled, for EVIDENCE_RETENTION_DAYS: see ledger/seen-duplicates.ts. `sequences` is a bitmap that
+-- Clicks that arrived again after they were settled, for EVIDENCE_RETENTION_DAYS: see ledger/spools/seen-duplicates.ts. `sequences` is a bitmap that
 -- begins at `first_sequence`.
 create table seen_duplicate (
   spool_id uuid not null,
@@ -57,7 +57,7 @@ create table seen_duplicate (
 create index on seen_duplicate (spool_id, first_sequence);
 create index on seen_duplicate (seen_at);
 
--- The texts of user agents, each once. `id` is computed from the text (ledger/user-agents.ts), so that a text never gets another id.
+-- The texts of user agents, each once. `id` is computed from the text (ledger/charge/user-agents.ts), so that a text never gets another id.
 create table user_agent (
   id bigint primary key,
   text text not null,

@@ -1,5 +1,5 @@
 -- Sums of the ledger for reports and statements, kept when the days of the ledger are dropped.
--- `rollUp` (ledger/rollup.ts) adds what was settled since its last run; a credit is added by the transaction that enters it.
+-- `rollUp` (ledger/reports/rollup.ts) adds what was settled since its last run; a credit is added by the transaction that enters it.
 
 -- As `sum`, but its state and its result are `bigint`, not `numeric`: half the time for many groups, and less to send for parallel workers. A sum
 -- that exceeds `bigint` fails (`numeric_value_out_of_range`).

@@ -24,5 +24,5 @@ create table login_link (
 );
 create index on login_link (expires_at);
 
--- The ads of the sample advertisers: IS_SAMPLE in ledger/sample-advertisers.ts.
+-- The ads of the sample advertisers: IS_SAMPLE in ledger/accounts/sample-advertisers.ts.
 create index ad_sample on ad (advertiser_id) where url_template like '/sample/%';

@@ -1,6 +1,6 @@
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
-import type { AdvertiserNumbers } from '../ledger/advertiser-numbers.ts';
-import { BurnRates, secondsToExhaustion } from '../ledger/burn-rate.ts';
+import { BurnRates, secondsToExhaustion } from '../ledger/live/burn-rate.ts';
+import type { AdvertiserNumbers } from '../ledger/operations/advertiser-numbers.ts';
 import { OtherClicks, type OutcomeClicks } from './other-clicks.ts';
 
 /** The label `advertiser` of the sums of all advertisers that have no series of their own. */

@@ -1,5 +1,5 @@
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
-import type { CampaignCaps } from '../ledger/campaign-caps.ts';
+import type { CampaignCaps } from '../ledger/accounts/campaign-caps.ts';
 
 /** Sets the metrics of campaigns in place of those of the latest read. */
 export function setCampaigns(metrics: ProcessMetrics, campaigns: readonly CampaignCaps[]): void {

@@ -5,7 +5,7 @@ import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { serveOperations } from '../common/telemetry/operations-server.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { flushTraces } from '../common/telemetry/tracing.ts';
-import { createPartReporter } from '../ledger/part-reporter.ts';
+import { createPartReporter } from '../ledger/operations/part-reporter.ts';
 import { collectGauges } from './collect-gauges.ts';
 import { runMaintenanceLoop } from './maintenance-loop.ts';
 import { processorNumbers } from './part-numbers.ts';

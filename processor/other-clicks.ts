@@ -1,4 +1,4 @@
-import type { AdvertiserNumbers } from '../ledger/advertiser-numbers.ts';
+import type { AdvertiserNumbers } from '../ledger/operations/advertiser-numbers.ts';
 
 /** Numbers of clicks by outcome. */
 export type OutcomeClicks = {

@@ -2,7 +2,7 @@ import { metricList } from '../common/telemetry/metric-list.ts';
 import { metricReader } from '../common/telemetry/metric-reader.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { RecentHistogram } from '../common/telemetry/recent-histogram.ts';
-import type { ProcessorNumbers, ReportedPartition } from '../ledger/part-numbers.ts';
+import type { ProcessorNumbers, ReportedPartition } from '../ledger/operations/part-numbers.ts';
 import type { CurrentLag, GaugeCollector } from './collect-gauges.ts';
 import type { Runtime } from './runtime.ts';
 

@@ -3,7 +3,7 @@ import { createPool } from '../common/postgres/postgres.ts';
 import { sleep } from '../common/process.ts';
 import type { ProcessMetrics } from '../common/telemetry/metrics.ts';
 import { ThrottledLog } from '../common/telemetry/throttled-log.ts';
-import { rollUp } from '../ledger/rollup.ts';
+import { rollUp } from '../ledger/reports/rollup.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Time between the beginnings of two runs, in ms. */

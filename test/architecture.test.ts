@@ -17,6 +17,14 @@ const BROKERS = readdirSync(join(ROOT, 'brokers'), { withFileTypes: true }).flat
 const K6 = /^load-tests\/k6\//;
 const OURS = `^(${FOLDERS.join('|')})/`;
 
+/** The folders of the ledger. Each may import those before it, and the files that lie beside the folders. */
+const LEDGER_FOLDERS = [
+  ...['access', 'webhooks', 'charge', 'spools', 'reports', 'accounts', 'clicks', 'reconciliation'],
+  ...['operations', 'live'],
+];
+/** Files beside these folders that work with all of them. The others import no folder. */
+const WHOLE_LEDGER = '^ledger/(maintenance|output-json)\\.ts$';
+
 /** A folder may import itself and these folders, nothing else of this repository. */
 function layer(name: string, below: readonly string[], more: readonly string[] = []): IForbiddenRuleType {
   const allowed = [...[name, ...below].map((folder) => `^${folder}/`), ...more];
@@ -34,6 +42,19 @@ const RULES: IForbiddenRuleType[] = [
   layer('ad-server', ['common', 'contract', 'ledger', 'brokers', 'producer']),
   layer('console', ['common', 'contract', 'ledger', 'brokers', 'processor']),
   layer('deploy', []),
+  ...LEDGER_FOLDERS.map((folder, index) => ({
+    name: `ledger/${folder} imports the folders of the ledger before it`,
+    from: { path: `^ledger/${folder}/` },
+    to: {
+      path: '^ledger/',
+      pathNot: `^ledger/(${LEDGER_FOLDERS.slice(0, index + 1).join('|')})/|^ledger/[^/]+$`,
+    },
+  })),
+  {
+    name: 'what the folders of the ledger share imports none of them',
+    from: { path: '^ledger/[^/]+$', pathNot: WHOLE_LEDGER },
+    to: { path: '^ledger/[^/]+/' },
+  },
   {
     name: 'nothing imports tests, load-tests, emulators, the command line or the build but themselves',
     from: { pathNot: '^(test|load-tests|emulators|cli|deploy)/' },
@@ -171,6 +192,13 @@ describe('the layers', () => {
       dependencies.filter(({ dependencyTypes }) => dependencyTypes.includes('type-only')),
     );
     expect(typeOnly.length).toBeGreaterThan(20);
+  });
+
+  it('have the folders of the ledger in their order', () => {
+    const folders = readdirSync(join(ROOT, 'ledger'), { withFileTypes: true });
+    expect(folders.filter((entry) => entry.isDirectory()).map(({ name }) => name)).toEqual(
+      LEDGER_FOLDERS.toSorted(),
+    );
   });
 
   it('import downwards only, without cycles', () => {

@@ -63,8 +63,8 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
   'processor/dispatch/batch-metrics.ts': { reads: 1, why: 'the time from a click to its charge' },
   'processor/functions/openwhisk.ts': { reads: 1, why: 'the deadline as the platform gives it' },
   'processor/maintenance-loop.ts': { reads: 1, why: 'the time of a metric' },
-  'ledger/api-keys.ts': { reads: 1, why: 'the expiry of a key, which the caller gives' },
-  'ledger/user-agents.ts': { reads: 1, why: 'the day on which a text was confirmed' },
+  'ledger/access/api-keys.ts': { reads: 1, why: 'the expiry of a key, which the caller gives' },
+  'ledger/charge/user-agents.ts': { reads: 1, why: 'the day on which a text was confirmed' },
   'brokers/kafka/lag.ts': { reads: 1, why: 'the age of a click' },
   'brokers/kafka/platformatic-publisher.ts': {
     reads: 1,

@@ -57,7 +57,12 @@ function namesIn(words: ReadonlySet<string>, path: string, text: string): string
 it('the files of the repository are read', () => {
   const paths = files.map(({ path }) => path);
   expect(paths).toEqual(
-    expect.arrayContaining(['README.md', '.env.example', '.github/workflows/ci.yml', 'ledger/balances.ts']),
+    expect.arrayContaining([
+      'README.md',
+      '.env.example',
+      '.github/workflows/ci.yml',
+      'ledger/charge/balances.ts',
+    ]),
   );
   expect(paths.filter((path) => path.includes('node_modules'))).toEqual([]);
 });

@@ -32,7 +32,7 @@ it('tests of a folder, with a database and without one are in the projects of th
   expect(projectsOf('test/functions/openwhisk.test.ts')).toEqual(['platforms']);
   expect(projectsOf('test/system/kill.test.ts')).toEqual(['system']);
   expect(projectsOf('test/page/live.test.ts')).toEqual(['page']);
-  expect(projectsOf('test/ledger/accounts.test.ts')).toEqual(['database']);
+  expect(projectsOf('test/ledger/accounts/accounts.test.ts')).toEqual(['database']);
   expect(projectsOf('test/common/uuid.test.ts')).toEqual(['unit']);
 });
 

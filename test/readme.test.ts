@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { settings } from '../common/config/config.ts';
 import { EDGE_INVALID_REASONS } from '../contract/click-event.ts';
-import { REJECT_REASONS } from '../ledger/dead-letters.ts';
+import { REJECT_REASONS } from '../ledger/charge/dead-letters.ts';
 import { cellsOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');

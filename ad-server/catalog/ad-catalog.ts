@@ -8,9 +8,9 @@ import type { Metrics } from '../../common/telemetry/metrics.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { ID_MAX } from '../../contract/click-event.ts';
-import { ADS_CHANGED_CHANNEL } from '../../ledger/ads-changed.ts';
-import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/catalog-ads.ts';
-import { isPlan } from '../../ledger/pacing.ts';
+import { ADS_CHANGED_CHANNEL } from '../../ledger/accounts/ads-changed.ts';
+import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/accounts/catalog-ads.ts';
+import { isPlan } from '../../ledger/accounts/pacing.ts';
 
 /** Time to wait for more changes before they are read, in ms, so that one read serves a burst. */
 const LINGER_MS = 20;

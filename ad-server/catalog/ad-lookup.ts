@@ -1,7 +1,7 @@
 import QuickLRU from 'quick-lru';
 import { elapsedMs, type Moment, moment } from '../../common/elapsed.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { type CatalogAd, readCatalogAd } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, readCatalogAd } from '../../ledger/accounts/catalog-ads.ts';
 
 /** Maximum cached ads, up to twice as many for a while. With more, those that were used longest ago are dropped. */
 const ADS_MAX = 20_000;

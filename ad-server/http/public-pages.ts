@@ -1,13 +1,13 @@
 import { escapeHtml, renderPage } from '../../common/html-page.ts';
 import { formatAmount } from '../../common/money.ts';
 import { isUuidV7 } from '../../common/uuid.ts';
-import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted, isRunning } from '../../ledger/accounts/catalog-ads.ts';
 import {
   SAMPLE_ADVERTISERS,
   SAMPLE_CURRENCY,
   type SampleAdvertiser,
   sampleTemplate,
-} from '../../ledger/sample-advertisers.ts';
+} from '../../ledger/accounts/sample-advertisers.ts';
 
 const START_PAGE = renderPage(
   'Ad links',

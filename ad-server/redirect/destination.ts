@@ -1,5 +1,5 @@
-import type { CatalogAd } from '../../ledger/catalog-ads.ts';
-import { createPassFilter } from '../../ledger/pass-list.ts';
+import type { CatalogAd } from '../../ledger/accounts/catalog-ads.ts';
+import { createPassFilter } from '../../ledger/accounts/pass-list.ts';
 import { addParameters, type ClickQuery } from './click-query.ts';
 
 /** The URLs of an ad and of its campaign's fallback, split at `{click_id}`. */

@@ -11,7 +11,7 @@ import {
 import { findLink } from '../../contract/find-link.ts';
 import type { Link, LinkVerifier } from '../../contract/link-token.ts';
 import type { SubIds } from '../../contract/sub-ids.ts';
-import { type CatalogAd, isExhausted, isRunning } from '../../ledger/catalog-ads.ts';
+import { type CatalogAd, isExhausted, isRunning } from '../../ledger/accounts/catalog-ads.ts';
 import { findPage } from '../http/public-pages.ts';
 import { referrerHost, truncateAddress, type VisitorAddress } from '../http/visitor.ts';
 import { readClickQuery, subIdsOf } from './click-query.ts';

@@ -1,9 +1,9 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseName } from '../../common/text.ts';
-import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/ads.ts';
-import { type PassList, parsePassList } from '../../ledger/pass-list.ts';
-import { parseUrlTemplate } from '../../ledger/url-template.ts';
+import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/accounts/ads.ts';
+import { type PassList, parsePassList } from '../../ledger/accounts/pass-list.ts';
+import { parseUrlTemplate } from '../../ledger/accounts/url-template.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
   emptyText,

@@ -10,15 +10,15 @@ import {
   renameAdvertiser,
   setAdvertiserStatus,
   setLowBudget,
-} from '../../ledger/advertisers.ts';
+} from '../../ledger/accounts/advertisers.ts';
 import {
   addBudgetEntry,
   type BudgetEntry,
   type BudgetEntryKind,
   listBudgetEntries,
-} from '../../ledger/budget-entries.ts';
+} from '../../ledger/accounts/budget-entries.ts';
+import { parsePercents } from '../../ledger/accounts/low-budget.ts';
 import type { Status } from '../../ledger/list-filter.ts';
-import { parsePercents } from '../../ledger/low-budget.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, SEARCH, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';

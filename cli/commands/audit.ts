@@ -2,14 +2,13 @@ import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { readAdvertiser } from '../../ledger/advertisers.ts';
 import {
   type AuditEntry,
   type AuditFilter,
   boundAudit,
   exportAudit,
   listAudit,
-} from '../../ledger/audit-log.ts';
+} from '../../ledger/access/audit-log.ts';
 import {
   AUDIT_FORMATS,
   type AuditFormat,
@@ -17,7 +16,8 @@ import {
   auditJson,
   auditLines,
   auditRow,
-} from '../../ledger/audit-text.ts';
+} from '../../ledger/access/audit-text.ts';
+import { readAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
 import { group, type Output, plainCommand, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';

@@ -3,8 +3,8 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseCampaignTime } from '../../common/parse-time.ts';
 import { parseExternalId, parseName } from '../../common/text.ts';
-import type { CampaignChanges } from '../../ledger/campaign-settings.ts';
-import { readCampaignCharges } from '../../ledger/campaign-spend.ts';
+import type { CampaignChanges } from '../../ledger/accounts/campaign-settings.ts';
+import { readCampaignCharges } from '../../ledger/accounts/campaign-spend.ts';
 import {
   addCampaign,
   type Campaign,
@@ -12,11 +12,11 @@ import {
   putCampaign,
   readCampaign,
   updateCampaign,
-} from '../../ledger/campaigns.ts';
-import { PACINGS, type Pacing } from '../../ledger/daily-plan.ts';
+} from '../../ledger/accounts/campaigns.ts';
+import { PACINGS, type Pacing } from '../../ledger/accounts/daily-plan.ts';
+import { type Pace, roundPace } from '../../ledger/accounts/pacing.ts';
+import { parseUrlTemplate } from '../../ledger/accounts/url-template.ts';
 import { STATUSES, type Status } from '../../ledger/list-filter.ts';
-import { type Pace, roundPace } from '../../ledger/pacing.ts';
-import { parseUrlTemplate } from '../../ledger/url-template.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
   emptyText,

@@ -1,8 +1,8 @@
 import { Option } from 'commander';
 import { parseTime } from '../../common/parse-time.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { type ClickListFilter, type ListedClick, listClicks } from '../../ledger/list-clicks.ts';
-import type { Verdict } from '../../ledger/outcome.ts';
+import type { Verdict } from '../../ledger/charge/outcome.ts';
+import { type ClickListFilter, type ListedClick, listClicks } from '../../ledger/clicks/list-clicks.ts';
 import { listedClickJson } from '../../ledger/output-json.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';

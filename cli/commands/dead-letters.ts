@@ -10,7 +10,7 @@ import {
   listDeadLetterIds,
   listDeadLetters,
   readDeadLetter,
-} from '../../ledger/dead-letters.ts';
+} from '../../ledger/charge/dead-letters.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { explainCommit } from '../commit-unknown.ts';
 import { cliActor, command, group, type Output, rowsCommand, withDatabase } from '../context.ts';

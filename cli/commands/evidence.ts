@@ -2,12 +2,12 @@ import { isIP } from 'node:net';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { isCalendarDate, isTimeInRange } from '../../common/unix-time.ts';
-import { parseClickId } from '../../ledger/click-reference.ts';
+import { parseClickId } from '../../ledger/clicks/click-reference.ts';
 import {
   eraseEvidenceOfClick,
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
-} from '../../ledger/erase-evidence.ts';
+} from '../../ledger/clicks/erase-evidence.ts';
 import { explainCommit } from '../commit-unknown.ts';
 import { cliActor, command, group, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';

@@ -1,7 +1,14 @@
 import { Option } from 'commander';
 import { parseExpiry } from '../../common/parse-time.ts';
 import { parseName } from '../../common/text.ts';
-import { type ApiKey, createKey, listKeys, ROLES, type Role, revokeKey } from '../../ledger/api-keys.ts';
+import {
+  type ApiKey,
+  createKey,
+  listKeys,
+  ROLES,
+  type Role,
+  revokeKey,
+} from '../../ledger/access/api-keys.ts';
 import { type Names, readNames } from '../../ledger/names.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';

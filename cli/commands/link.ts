@@ -4,7 +4,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { parseDuration } from '../../common/parse-time.ts';
 import { LIFE_DAYS, LINKS_MAX, type LinkSettings, makeLinks } from '../../contract/make-links.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
-import { type Ad, readAd } from '../../ledger/ads.ts';
+import { type Ad, readAd } from '../../ledger/accounts/ads.ts';
 import { type CliContext, command, type Output, withDatabase } from '../context.ts';
 import { parseCount, parseId } from '../parse.ts';
 import { printNote } from '../print.ts';

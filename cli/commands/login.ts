@@ -1,4 +1,4 @@
-import { createLoginLink, LOGIN_LINK_MINUTES, loginUrl } from '../../ledger/login-links.ts';
+import { createLoginLink, LOGIN_LINK_MINUTES, loginUrl } from '../../ledger/access/login-links.ts';
 import { command, type Output, withChange } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printJson, printLine, printNote } from '../print.ts';

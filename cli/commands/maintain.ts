@@ -1,7 +1,7 @@
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { maintain as maintainLedger } from '../../ledger/maintenance.ts';
 import { retentionOf } from '../../ledger/partitions.ts';
-import { rebuildRollup } from '../../ledger/rollup.ts';
+import { rebuildRollup } from '../../ledger/reports/rollup.ts';
 import { command, type Output, recordIntent, withDatabase } from '../context.ts';
 import { printJson, printLine } from '../print.ts';
 

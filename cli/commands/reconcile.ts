@@ -2,14 +2,14 @@ import { listOtherSources } from '../../brokers/checkpoints.ts';
 import { createBacklogs } from '../../brokers/create-event-sources.ts';
 import { counted } from '../../common/counted.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { countDeadLetters } from '../../ledger/dead-letters.ts';
+import { countDeadLetters } from '../../ledger/charge/dead-letters.ts';
 import { balanceJson, reconciliationJson } from '../../ledger/output-json.ts';
 import {
   type AdvertiserReconciliation,
   type Reconciliation,
   reconcile as reconcileLedger,
   type SpoolReconciliation,
-} from '../../ledger/reconcile.ts';
+} from '../../ledger/reconciliation/reconcile.ts';
 import { command, type Output, withDatabase } from '../context.ts';
 import { printJson, printLine, printNote, printTable } from '../print.ts';
 

@@ -1,7 +1,7 @@
 import { formatAmount } from '../../common/money.ts';
 import { printable } from '../../common/text.ts';
+import { parseMonth, readStatement, type Statement } from '../../ledger/accounts/statement.ts';
 import { statementJson } from '../../ledger/output-json.ts';
-import { parseMonth, readStatement, type Statement } from '../../ledger/statement.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { printCsv, printJson, printLine, printNote, printTable } from '../print.ts';

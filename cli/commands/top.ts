@@ -1,7 +1,7 @@
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createPool, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
-import { expectedParts } from '../../ledger/expected-parts.ts';
+import { expectedParts } from '../../ledger/operations/expected-parts.ts';
 import { command, findContext, type Output } from '../context.ts';
 import { printJson } from '../print.ts';
 import { drawFrame } from '../top/draw-frame.ts';

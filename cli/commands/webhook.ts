@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { parseTime } from '../../common/parse-time.ts';
-import { readAdvertiser } from '../../ledger/advertisers.ts';
+import { readAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import type { Status } from '../../ledger/list-filter.ts';
 import {
   type Attempt,
@@ -12,8 +12,8 @@ import {
   listDeliveries,
   replayDelivery,
   replayFailed,
-} from '../../ledger/webhook-deliveries.ts';
-import type { TargetRule } from '../../ledger/webhook-url.ts';
+} from '../../ledger/webhooks/webhook-deliveries.ts';
+import type { TargetRule } from '../../ledger/webhooks/webhook-url.ts';
 import {
   addWebhook,
   listWebhooks,
@@ -22,7 +22,7 @@ import {
   updateWebhook,
   type Webhook,
   type WebhookChanges,
-} from '../../ledger/webhooks.ts';
+} from '../../ledger/webhooks/webhooks.ts';
 import {
   type CliContext,
   command,

@@ -1,4 +1,4 @@
-import { textHeader, textLines } from '../../ledger/export-text.ts';
+import { textHeader, textLines } from '../../ledger/clicks/export-text.ts';
 import type { ExportFormat } from './export-format.ts';
 import type { RowEncoder } from './row-encoder.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { assertFilterExists } from '../../ledger/click-filter.ts';
-import { exportPeriod, readSettledFloor } from '../../ledger/export.ts';
+import { exportPeriod, readSettledFloor } from '../../ledger/clicks/export.ts';
 import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { createRowEncoder } from './create-row-encoder.ts';
 import {

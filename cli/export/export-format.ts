@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { printable } from '../../common/text.ts';
-import { TEXT_FORMATS } from '../../ledger/export-text.ts';
+import { TEXT_FORMATS } from '../../ledger/clicks/export-text.ts';
 
 /** The formats of `export`. Parquet only to files. */
 export const FORMATS = [...TEXT_FORMATS, 'parquet'] as const;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import type { ClickFilter } from '../../ledger/click-filter.ts';
-import { EXPORT_COLUMNS } from '../../ledger/export-text.ts';
+import { EXPORT_COLUMNS } from '../../ledger/clicks/export-text.ts';
 import type { ExportFormat } from './export-format.ts';
 import type { Period, PeriodLength } from './periods.ts';
 import type { RowTotals } from './row-totals.ts';

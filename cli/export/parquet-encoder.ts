@@ -1,7 +1,7 @@
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
 import { readVersion } from '../../common/version.ts';
-import type { ExportRow } from '../../ledger/export.ts';
-import { EXPORT_COLUMNS, type ExportColumn } from '../../ledger/export-text.ts';
+import type { ExportRow } from '../../ledger/clicks/export.ts';
+import { EXPORT_COLUMNS, type ExportColumn } from '../../ledger/clicks/export-text.ts';
 import type { RowEncoder } from './row-encoder.ts';
 
 /** Least number of rows of a row group, which is held in memory. Larger groups compress no better and need more memory. */

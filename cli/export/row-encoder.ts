@@ -1,4 +1,4 @@
-import type { ExportRow } from '../../ledger/export.ts';
+import type { ExportRow } from '../../ledger/clicks/export.ts';
 
 /** Encodes the rows of one file. The bytes of all calls, one after the other, are the file. */
 export type RowEncoder = {

@@ -1,5 +1,5 @@
 import { formatAmount } from '../../common/money.ts';
-import type { ExportRow } from '../../ledger/export.ts';
+import type { ExportRow } from '../../ledger/clicks/export.ts';
 
 /** What the rows of a file add up to. Amounts are decimals as in the file. */
 export type RowTotals = {

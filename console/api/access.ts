@@ -1,7 +1,7 @@
 import type { RouteOptions } from 'fastify';
 import { TollwayError } from '../../common/errors.ts';
+import type { Role } from '../../ledger/access/api-keys.ts';
 import { unknownAdvertiser } from '../../ledger/advertiser-lock.ts';
-import type { Role } from '../../ledger/api-keys.ts';
 
 /** Whose request it is: what the API key allows. */
 export type Caller = {

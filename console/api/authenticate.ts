@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { type ApiKey, isKeyValid } from '../../ledger/api-keys.ts';
-import { type ConsoleSession, findSession, isSessionValid } from '../../ledger/console-sessions.ts';
+import { type ApiKey, isKeyValid } from '../../ledger/access/api-keys.ts';
+import { type ConsoleSession, findSession, isSessionValid } from '../../ledger/access/console-sessions.ts';
 import { type Access, assertAllowed, type Caller } from './access.ts';
 import { type Credential, readCredential, unauthenticated } from './credentials.ts';
 import { KeyCache } from './key-cache.ts';

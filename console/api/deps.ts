@@ -5,7 +5,7 @@ import type { Config } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
-import type { ReportsTaken } from '../../ledger/reports-taken.ts';
+import type { ReportsTaken } from '../../ledger/operations/reports-taken.ts';
 import type { LongRequests } from './long-requests.ts';
 import type { RouteErrorCode } from './problem.ts';
 import type { SessionCookie } from './session-cookie.ts';

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
+import { claimAnswer, type KeyedRequest, storeAnswer } from '../../ledger/access/api-answers.ts';
 import { type Actor, changeAs } from '../../ledger/actor.ts';
-import { claimAnswer, type KeyedRequest, storeAnswer } from '../../ledger/api-answers.ts';
 import { openAnswer, sealAnswer } from './sealed-answer.ts';
 
 /** Headers of an answer that a repeated request gets too. */

@@ -1,7 +1,7 @@
 import QuickLRU from 'quick-lru';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { type ApiKey, findKey } from '../../ledger/api-keys.ts';
-import { hashSecret } from '../../ledger/random-secret.ts';
+import { type ApiKey, findKey } from '../../ledger/access/api-keys.ts';
+import { hashSecret } from '../../ledger/access/random-secret.ts';
 
 /** Time for which an active key is accepted without a query, in ms, even if it is revoked or expires meanwhile. */
 export const CACHED_MS = 1_000;

@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { readCampaign, unknownCampaign } from '../../ledger/campaigns.ts';
+import { readCampaign, unknownCampaign } from '../../ledger/accounts/campaigns.ts';
 import type { ClickFilter } from '../../ledger/click-filter.ts';
 import { assertAdvertiser, assertVisible, type Caller } from './access.ts';
 

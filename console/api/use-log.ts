@@ -2,8 +2,8 @@ import QuickLRU from 'quick-lru';
 import { errorMessage } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { recordKeyUse } from '../../ledger/api-keys.ts';
-import { RENEW_STEP_MS, renewSessions } from '../../ledger/console-sessions.ts';
+import { recordKeyUse } from '../../ledger/access/api-keys.ts';
+import { RENEW_STEP_MS, renewSessions } from '../../ledger/access/console-sessions.ts';
 
 /** How often the last use of a key is written, in ms. */
 const KEY_STEP_MS = 60_000;

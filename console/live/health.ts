@@ -4,9 +4,9 @@ import { errorMessage } from '../../common/errors.ts';
 import { partAddresses } from '../../common/part-addresses.ts';
 import { type Health, NO_ANSWER, queryPart, READY } from '../../common/part-health.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { healthOf } from '../../ledger/health-of-parts.ts';
-import { type Part, readParts } from '../../ledger/parts.ts';
-import { judgeParts, type ReportsTaken, reportsOfOthers } from '../../ledger/reports-taken.ts';
+import { healthOf } from '../../ledger/operations/health-of-parts.ts';
+import { type Part, readParts } from '../../ledger/operations/parts.ts';
+import { judgeParts, type ReportsTaken, reportsOfOthers } from '../../ledger/operations/reports-taken.ts';
 
 /** Longest wait for the database, in ms. */
 const ANSWER_MS_MAX = 2_000;

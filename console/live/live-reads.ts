@@ -1,22 +1,22 @@
 import { countWaiting } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import type { BurnRates } from '../../ledger/burn-rate.ts';
+import { readSampleAdvertiserIds } from '../../ledger/accounts/sample-advertisers.ts';
+import type { BurnRates } from '../../ledger/live/burn-rate.ts';
 import {
   clickToChargeSeconds,
   type LatestClick,
   newestFirst,
   readLatestClicks,
-} from '../../ledger/latest-clicks.ts';
-import { readLiveBudgets } from '../../ledger/live-budgets.ts';
-import { LiveFlow } from '../../ledger/live-flow.ts';
-import { booksJson, latestJson, problemJson, reasonsJson, topJson } from '../../ledger/live-json.ts';
-import { readLiveSums } from '../../ledger/live-sums.ts';
-import type { OutcomeTotals } from '../../ledger/live-totals.ts';
-import type { Component } from '../../ledger/part-numbers.ts';
-import { readParts } from '../../ledger/parts.ts';
-import { readProblems } from '../../ledger/read-problems.ts';
-import type { ReportsTaken } from '../../ledger/reports-taken.ts';
-import { readSampleAdvertiserIds } from '../../ledger/sample-advertisers.ts';
+} from '../../ledger/live/latest-clicks.ts';
+import { readLiveBudgets } from '../../ledger/live/live-budgets.ts';
+import { LiveFlow } from '../../ledger/live/live-flow.ts';
+import { booksJson, latestJson, problemJson, reasonsJson, topJson } from '../../ledger/live/live-json.ts';
+import type { OutcomeTotals } from '../../ledger/live/live-totals.ts';
+import type { Component } from '../../ledger/operations/part-numbers.ts';
+import { readParts } from '../../ledger/operations/parts.ts';
+import { readProblems } from '../../ledger/operations/read-problems.ts';
+import type { ReportsTaken } from '../../ledger/operations/reports-taken.ts';
+import { readLiveSums } from '../../ledger/reports/live-sums.ts';
 import { BudgetRows } from './budget-rows.ts';
 import { AllClickCounts, OwnClickCounts } from './click-counts.ts';
 import type { LiveBudgetRow, LiveEvent } from './live-events.ts';

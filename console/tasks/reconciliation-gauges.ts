@@ -4,7 +4,7 @@ import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { readLatestReconciliation } from '../../ledger/latest-reconciliation.ts';
+import { readLatestReconciliation } from '../../ledger/reconciliation/latest-reconciliation.ts';
 
 /** Time between two reads, in ms. */
 const READ_MS = 5_000;

@@ -2,12 +2,12 @@ import type { Config } from '../../common/config/config.ts';
 import { createPool, type Pool, terminatePool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
-import { deleteOldAnswers } from '../../ledger/api-answers.ts';
-import { moveDueCampaigns } from '../../ledger/campaign-phases.ts';
-import { deleteOldSessions } from '../../ledger/console-sessions.ts';
-import { deleteOldLoginLinks } from '../../ledger/login-links.ts';
-import { deleteOldParts } from '../../ledger/parts.ts';
-import { deleteOldWebhookEvents } from '../../ledger/webhook-retention.ts';
+import { deleteOldAnswers } from '../../ledger/access/api-answers.ts';
+import { deleteOldSessions } from '../../ledger/access/console-sessions.ts';
+import { deleteOldLoginLinks } from '../../ledger/access/login-links.ts';
+import { moveDueCampaigns } from '../../ledger/accounts/campaign-phases.ts';
+import { deleteOldParts } from '../../ledger/operations/parts.ts';
+import { deleteOldWebhookEvents } from '../../ledger/webhooks/webhook-retention.ts';
 import { type PeriodicTask, repeat } from './periodic-task.ts';
 import { booksReconciler, RECONCILE_MS } from './reconcile-books.ts';
 

@@ -1,9 +1,9 @@
 import { memoize } from '../../common/memoize.ts';
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { CopyRows, sendRows } from '../../ledger/copy-encoder.ts';
+import { CopyRows, sendRows } from '../../ledger/charge/copy-encoder.ts';
+import { userAgentId } from '../../ledger/charge/user-agents.ts';
 import { listPartitionDays, PARTITIONED, type Partitioned, partitionName } from '../../ledger/partitions.ts';
-import { userAgentId } from '../../ledger/user-agents.ts';
 
 const LEDGER_COLUMNS =
   'click_id, nonce, spool_id, sequence, clicked_at, settled_at, charged_micros, advertiser_id, campaign_id, ad_id, outcome, reason, publisher';

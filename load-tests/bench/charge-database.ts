@@ -2,7 +2,7 @@ import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import type { BenchContext } from './bench.ts';

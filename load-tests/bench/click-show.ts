@@ -1,6 +1,6 @@
 import { createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
-import { creditClick } from '../../ledger/budget-entries.ts';
-import { readClickStory } from '../../ledger/click-story.ts';
+import { creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { readClickStory } from '../../ledger/clicks/click-story.ts';
 import { DAY_MS, databaseTime, dayStart, isoDay } from '../../ledger/partitions.ts';
 import type { Bench } from './bench.ts';
 import { makeAdvertisers, PRICE_MICROS } from './charge-data.ts';

@@ -5,7 +5,7 @@ import { formatLinkKeys } from '../../common/config/link-keys.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import type { BenchContext } from './bench.ts';
 import { processMicros } from './process-cpu.ts';
 

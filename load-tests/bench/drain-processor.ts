@@ -5,7 +5,7 @@ import type { Config } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import type { BenchContext } from './bench.ts';
 import { PRICE_MICROS } from './charge-data.ts';
 import type { CpuMicros } from './cpu-samples.ts';

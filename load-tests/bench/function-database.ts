@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { startEmbeddedPostgres } from '../../cli/start/embedded-postgres.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import type { BenchContext } from './bench.ts';
 import { makeAdvertisers } from './charge-data.ts';

@@ -16,7 +16,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { createSigner, createVerifier, impressionLink } from '../../contract/link-token.ts';
-import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import type { CatalogAd } from '../../ledger/accounts/catalog-ads.ts';
 import { Relay } from '../../producer/relay.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';

@@ -3,7 +3,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { runRollupLoop } from '../../processor/rollup-loop.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';

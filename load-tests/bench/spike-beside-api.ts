@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createPool } from '../../common/postgres/postgres.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import type { ApiLoad } from './api-client.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { ROOT } from './checkout.ts';

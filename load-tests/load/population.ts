@@ -3,10 +3,10 @@ import { TollwayError } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import { createSigner, evergreenLink } from '../../contract/link-token.ts';
-import { addAd } from '../../ledger/ads.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { addCampaign, type Campaign } from '../../ledger/campaigns.ts';
+import { addAd } from '../../ledger/accounts/ads.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, type Campaign } from '../../ledger/accounts/campaigns.ts';
 import type { HttpTarget } from './http-target.ts';
 import { type Arrival, createTraffic, FALLBACK_URL, type Shares } from './traffic.ts';
 

@@ -1,5 +1,5 @@
 import { counted } from '../../common/counted.ts';
-import type { Reconciliation } from '../../ledger/reconcile.ts';
+import type { Reconciliation } from '../../ledger/reconciliation/reconcile.ts';
 import { type MicrosHistogram, percentileMs } from '../load/micros-histogram.ts';
 import { LATE_MS_MAX } from '../load/offer-load.ts';
 import type { Verdict } from '../report/verdict.ts';

@@ -11,7 +11,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createSigner } from '../../contract/link-token.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { createHttpTarget } from '../load/http-target.ts';
 import { readClock } from '../load/ledger-check.ts';
 import { percentileMs } from '../load/micros-histogram.ts';

@@ -1,6 +1,6 @@
 import type { EdgeInvalidReason } from '../../contract/click-event.ts';
-import type { CampaignDay, DayCharge } from '../../ledger/campaign-days.ts';
-import type { Verdict } from '../../ledger/outcome.ts';
+import type { CampaignDay, DayCharge } from '../../ledger/charge/campaign-days.ts';
+import type { Verdict } from '../../ledger/charge/outcome.ts';
 
 /** The fields of a click that decide its outcome. */
 export type AllocatableClick = {

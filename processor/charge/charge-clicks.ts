@@ -1,10 +1,32 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
-import { chargeBalances, type KnownAd, readAds } from '../../ledger/balances.ts';
-import { type BatchKeys, collectKeys } from '../../ledger/batch-keys.ts';
-import { updateBudgetFlags } from '../../ledger/budget-flag.ts';
-import { type CampaignDay, chargeCampaignDays, readCampaignDays } from '../../ledger/campaign-days.ts';
+import { chargeBalances, type KnownAd, readAds } from '../../ledger/charge/balances.ts';
+import { updateBudgetFlags } from '../../ledger/accounts/budget-flag.ts';
+import {
+  type CampaignDay,
+  chargeCampaignDays,
+  readCampaignDays,
+} from '../../ledger/charge/campaign-days.ts';
+import { passLowBudget } from '../../ledger/accounts/low-budget.ts';
+import { type BatchKeys, collectKeys } from '../../ledger/charge/batch-keys.ts';
+import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/charge/dead-letters.ts';
+import { noteDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
+import { EvidenceRows } from '../../ledger/charge/evidence-rows.ts';
+import { LedgerRows, type SettledClick } from '../../ledger/charge/ledger-rows.ts';
+import {
+  hasPriorOutcome,
+  type PriorOutcomes,
+  readPriorOutcomes,
+  readPriorRejections,
+} from '../../ledger/charge/prior-outcomes.ts';
+import {
+  insertUserAgents,
+  type UserAgentIds,
+  UserAgents,
+  userAgentIdsOf,
+  userAgentsOf,
+} from '../../ledger/charge/user-agents.ts';
 import {
   BEGIN_CHARGE,
   blockNewAds,
@@ -13,34 +35,16 @@ import {
   lockSpoolsExclusive,
   lockSpoolsShared,
 } from '../../ledger/charge-locks.ts';
-import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
-import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
-import { EvidenceRows } from '../../ledger/evidence-rows.ts';
-import { settleLateKeys } from '../../ledger/late-keys.ts';
-import { LedgerRows, type SettledClick } from '../../ledger/ledger-rows.ts';
 import type { LedgerWindow } from '../../ledger/ledger-window.ts';
-import { passLowBudget } from '../../ledger/low-budget.ts';
-import {
-  hasPriorOutcome,
-  type PriorOutcomes,
-  readPriorOutcomes,
-  readPriorRejections,
-} from '../../ledger/prior-outcomes.ts';
-import { listLateDays } from '../../ledger/rollup.ts';
-import { insertSeenDuplicates } from '../../ledger/seen-duplicates.ts';
+import { listLateDays } from '../../ledger/reports/rollup.ts';
+import { settleLateKeys } from '../../ledger/spools/late-keys.ts';
+import { insertSeenDuplicates } from '../../ledger/spools/seen-duplicates.ts';
 import {
   appendSpoolCounters,
   countBySpool,
   readSettledSequences,
   type SpoolCounts,
-} from '../../ledger/spool-counters.ts';
-import {
-  insertUserAgents,
-  type UserAgentIds,
-  UserAgents,
-  userAgentIdsOf,
-  userAgentsOf,
-} from '../../ledger/user-agents.ts';
+} from '../../ledger/spools/spool-counters.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
 import { findReachedLimits } from './reached-limits.ts';

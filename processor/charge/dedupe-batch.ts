@@ -1,6 +1,6 @@
 import type { ReadClick, ReadRecord, ReadWatermark, Unreadable } from '../../contract/click-event.ts';
 import { compareClicks } from '../../contract/decoded-click.ts';
-import { identityOf } from '../../ledger/dead-letters.ts';
+import { identityOf } from '../../ledger/charge/dead-letters.ts';
 
 /**
  * Splits a batch by kind of record. `clicks` are in order of time, then id, without the copies among them, which are in `copies`. `positions`

@@ -2,7 +2,7 @@ import { inTransaction, type Pool, RolledBack } from '../../common/postgres/post
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord } from '../../contract/click-event.ts';
 import { readRecord } from '../../contract/read-record.ts';
-import { readTestAd, type TestAd } from '../../ledger/ads.ts';
+import { readTestAd, type TestAd } from '../../ledger/accounts/ads.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
 import { databaseTime } from '../../ledger/partitions.ts';
 import { type ChargeOptions, settle } from './charge-clicks.ts';

@@ -1,12 +1,12 @@
 import { inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick, Unreadable } from '../../contract/click-event.ts';
-import { collectKeys } from '../../ledger/batch-keys.ts';
+import { collectKeys } from '../../ledger/charge/batch-keys.ts';
+import { insertDeadLetters, type Rejection } from '../../ledger/charge/dead-letters.ts';
+import { noteDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
+import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/charge/prior-outcomes.ts';
 import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive } from '../../ledger/charge-locks.ts';
-import { insertDeadLetters, type Rejection } from '../../ledger/dead-letters.ts';
-import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
-import { settleLateKeys } from '../../ledger/late-keys.ts';
-import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/prior-outcomes.ts';
-import { appendSpoolCounters, countBySpool } from '../../ledger/spool-counters.ts';
+import { settleLateKeys } from '../../ledger/spools/late-keys.ts';
+import { appendSpoolCounters, countBySpool } from '../../ledger/spools/spool-counters.ts';
 import { withoutSettled } from './rejections.ts';
 import { countLateKeys, outcomesOf, type Settlement } from './settlement.ts';
 

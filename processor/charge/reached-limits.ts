@@ -1,4 +1,4 @@
-import type { KnownAd } from '../../ledger/balances.ts';
+import type { KnownAd } from '../../ledger/charge/balances.ts';
 import type { LockedAdvertiser } from '../../ledger/charge-locks.ts';
 import type { Allocation } from './allocate.ts';
 

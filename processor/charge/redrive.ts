@@ -1,10 +1,10 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, joinTransaction, type Pool, RolledBack } from '../../common/postgres/postgres.ts';
 import { readRecord } from '../../contract/read-record.ts';
+import { insertRedrive, takeDeadLetter } from '../../ledger/charge/dead-letters.ts';
+import { noteNoDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
-import { insertRedrive, takeDeadLetter } from '../../ledger/dead-letters.ts';
-import { noteNoDeadLetters } from '../../ledger/dead-letters-waiting.ts';
-import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spool-counters.ts';
+import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spools/spool-counters.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
 import type { RecordResult } from './settlement.ts';

@@ -1,9 +1,9 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
+import { identityOf, type Rejection, type RejectReason } from '../../ledger/charge/dead-letters.ts';
+import type { SettledClick } from '../../ledger/charge/ledger-rows.ts';
+import type { Verdict } from '../../ledger/charge/outcome.ts';
 import type { LockedAdvertiser } from '../../ledger/charge-locks.ts';
-import { identityOf, type Rejection, type RejectReason } from '../../ledger/dead-letters.ts';
-import type { SettledClick } from '../../ledger/ledger-rows.ts';
-import type { Verdict } from '../../ledger/outcome.ts';
-import type { SpoolCounts } from '../../ledger/spool-counters.ts';
+import type { SpoolCounts } from '../../ledger/spools/spool-counters.ts';
 
 /** The result of one record: the outcome of a click, or `duplicate` or `watermark`, which settle nothing. */
 export type RecordResult =

@@ -1,6 +1,6 @@
 import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { isForeign } from '../../ledger/dead-letters.ts';
+import { isForeign } from '../../ledger/charge/dead-letters.ts';
 import type { Settlement } from '../charge/settlement.ts';
 
 /** Counts a settled batch in the metrics. `seconds` is how long its transaction took; 0 leaves the duration out. */

@@ -4,7 +4,7 @@ import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { findLockedAdvertisers } from '../../ledger/locked-advertisers.ts';
+import { findLockedAdvertisers } from '../../ledger/charge/locked-advertisers.ts';
 
 /** SQLSTATE lock_not_available: a lock was not granted in time. */
 const LOCK_NOT_AVAILABLE = '55P03';

@@ -1,5 +1,5 @@
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { identityOf } from '../../ledger/dead-letters.ts';
+import { identityOf } from '../../ledger/charge/dead-letters.ts';
 import type { Settlement } from '../charge/settlement.ts';
 
 /** Maximum number of commit probes kept. Sources read and confirm them twice a second. */

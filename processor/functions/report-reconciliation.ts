@@ -1,9 +1,9 @@
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { counted } from '../../common/counted.ts';
 import { sleep } from '../../common/process.ts';
-import { countDeadLetters } from '../../ledger/dead-letters.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
-import { countSequences, type Sequences, subtractSequences } from '../../ledger/sequence-ranges.ts';
+import { countDeadLetters } from '../../ledger/charge/dead-letters.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
+import { countSequences, type Sequences, subtractSequences } from '../../ledger/spools/sequence-ranges.ts';
 import type { Runtime } from '../runtime.ts';
 
 /** Time between the two reconciliations, in ms. Clicks that are in flight at the first are settled at the second. */

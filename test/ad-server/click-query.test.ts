@@ -4,7 +4,7 @@ import { readClickQuery, subIdsOf } from '../../ad-server/redirect/click-query.t
 import { destinationOf } from '../../ad-server/redirect/destination.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { areSubIds } from '../../contract/sub-ids.ts';
-import { parseUrlTemplate } from '../../ledger/url-template.ts';
+import { parseUrlTemplate } from '../../ledger/accounts/url-template.ts';
 import { anyCharacter } from '../support/any-character.ts';
 import { sampleAd } from '../support/redirect-fixture.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { clickKey } from '../../contract/click-event.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { until } from '../support/until.ts';
 import { type Server, SLOTS } from './broker.ts';
 import { drivers } from './brokers.ts';

@@ -7,7 +7,7 @@ import type { Publisher } from '../../brokers/publisher.ts';
 import { type Config, parseConfig } from '../../common/config/config.ts';
 import { errorCode, errorMessage } from '../../common/errors.ts';
 import { type KafkaServer, kafkaIsMissing, startKafka } from '../../emulators/kafka/start.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { type Acl, aclsOf, kafkaEntry } from '../support/kafka-acl-command.ts';
 import { silent } from '../support/loggers.ts';
 import { codeBlocksOf, readPage } from '../support/markdown.ts';

@@ -8,7 +8,7 @@ import { createStream } from '../../brokers/kinesis/client.ts';
 import { createKinesisPublisher } from '../../brokers/kinesis/publisher.ts';
 import { parseConfig } from '../../common/config/config.ts';
 import { startKinesis } from '../../emulators/kinesis/start.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { EXPECTED_ACTIONS } from '../functions/deployment.ts';
 import { silent } from '../support/loggers.ts';
 import { cellsOf, readPage, rowsOf } from '../support/markdown.ts';

@@ -7,7 +7,7 @@ import type { Publisher } from '../../brokers/publisher.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';

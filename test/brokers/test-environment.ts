@@ -12,7 +12,7 @@ import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metri
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type NamedAd, TestSpool } from '../support/records.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listKeys } from '../../ledger/api-keys.ts';
-import { listBudgetEntries } from '../../ledger/budget-entries.ts';
+import { listKeys } from '../../ledger/access/api-keys.ts';
+import { listBudgetEntries } from '../../ledger/accounts/budget-entries.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord, unreadableRecord } from '../support/records.ts';

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { rollUp } from '../../ledger/rollup.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

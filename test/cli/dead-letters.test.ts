@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { watermarkRecord } from '../../contract/click-event.ts';
-import { updateAd } from '../../ledger/ads.ts';
-import { listDeadLetterIds } from '../../ledger/dead-letters.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
+import { listDeadLetterIds } from '../../ledger/charge/dead-letters.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import {
   type Account,

@@ -7,7 +7,7 @@ import { exportFiles } from '../../cli/export/export-files.ts';
 import type { ExportFormat } from '../../cli/export/export-format.ts';
 import { openFolderTarget } from '../../cli/export/folder-target.ts';
 import { parseAmount } from '../../common/money.ts';
-import { creditClick } from '../../ledger/budget-entries.ts';
+import { creditClick } from '../../ledger/accounts/budget-entries.ts';
 import { readSettlementWatermark } from '../../ledger/settlement-watermark.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { forkChild } from '../support/child.ts';

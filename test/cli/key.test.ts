@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { findKey } from '../../ledger/api-keys.ts';
+import { findKey } from '../../ledger/access/api-keys.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { testDatabase } from '../support/database.ts';
 import { tollwayHere } from '../support/run-here.ts';

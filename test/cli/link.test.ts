@@ -1,7 +1,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { formatLinkKeys } from '../../common/config/link-keys.ts';
 import { createVerifier } from '../../contract/link-token.ts';
-import { updateAd } from '../../ledger/ads.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { DAY_MS, k1 } from '../support/link-samples.ts';
 import { tollwayHere } from '../support/run-here.ts';

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { beyondId, printPages } from '../../cli/print-pages.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { tollwayHere } from '../support/run-here.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';

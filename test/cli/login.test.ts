@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createKey } from '../../ledger/api-keys.ts';
-import { findLoginLink } from '../../ledger/login-links.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
+import { findLoginLink } from '../../ledger/access/login-links.ts';
 import { testDatabase } from '../support/database.ts';
 import { tollway } from '../support/run-script.ts';
 

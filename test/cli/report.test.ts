@@ -1,5 +1,5 @@
 import { beforeAll, expect, it } from 'vitest';
-import { updateAd } from '../../ledger/ads.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

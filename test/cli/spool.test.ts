@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { encodePosition, RELAYED_NAME } from '../../producer/relay-position.ts';
 import { Spool } from '../../producer/spool.ts';
 import { listSegments } from '../../producer/spool-format.ts';

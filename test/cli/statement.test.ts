@@ -1,7 +1,7 @@
 import { beforeAll, expect, it } from 'vitest';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
-import { addCampaign } from '../../ledger/campaigns.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign } from '../../ledger/accounts/campaigns.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { drawFrame } from '../../cli/top/draw-frame.ts';
 import type { TopFrame } from '../../cli/top/top-reads.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -3,7 +3,7 @@ import { metricList } from '../../common/telemetry/metric-list.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { readVersion } from '../../common/version.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
-import { REJECT_REASONS } from '../../ledger/dead-letters.ts';
+import { REJECT_REASONS } from '../../ledger/charge/dead-letters.ts';
 import { productCode } from '../support/source-folders.ts';
 
 /** Counters with label values that are not a closed list. */

@@ -9,7 +9,7 @@ import {
   uuidV7TimeMs,
   writeUuid,
 } from '../../common/uuid.ts';
-import { parseClickId } from '../../ledger/click-reference.ts';
+import { parseClickId } from '../../ledger/clicks/click-reference.ts';
 
 /** Any time of a UUIDv7: 48 bits. */
 const TIME_MAX = 2 ** 48 - 1;

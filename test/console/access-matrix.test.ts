@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PAGE_PATHS } from '../../console/serve-page.ts';
-import { ROLES } from '../../ledger/api-keys.ts';
+import { ROLES } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 import { OWNER_SETTINGS } from './owners.ts';

@@ -6,7 +6,7 @@ import {
   assertVisible,
   type Caller,
 } from '../../console/api/access.ts';
-import { ROLES } from '../../ledger/api-keys.ts';
+import { ROLES } from '../../ledger/access/api-keys.ts';
 import { cellsOf, readPage, rowsOf } from '../support/markdown.ts';
 
 const caller = (advertiserIds: readonly number[] | null): Caller => ({

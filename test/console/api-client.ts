@@ -6,7 +6,7 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
-import { type ApiKeyTerms, createKey } from '../../ledger/api-keys.ts';
+import { type ApiKeyTerms, createKey } from '../../ledger/access/api-keys.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { assertDescribed } from './described-answers.ts';

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { updateAd } from '../../ledger/ads.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { addCampaign, updateCampaign } from '../../ledger/campaigns.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { run } from '../../cli/run.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import { creditClick } from '../../ledger/budget-entries.ts';
-import { listClicks } from '../../ledger/list-clicks.ts';
+import { creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { listClicks } from '../../ledger/clicks/list-clicks.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

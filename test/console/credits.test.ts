@@ -1,9 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/budget-entries.ts';
-import { addCampaign } from '../../ledger/campaigns.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign } from '../../ledger/accounts/campaigns.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';

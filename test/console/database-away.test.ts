@@ -6,7 +6,7 @@ import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
 import { createConsolePool } from '../../console/serve.ts';
 import { type DatabaseWatch, watchDatabase } from '../../console/watch-database.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';

@@ -6,7 +6,7 @@ import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
 import { createConsolePool } from '../../console/serve.ts';
 import { type DatabaseWatch, watchDatabase } from '../../console/watch-database.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { isoDay, partitionName } from '../../ledger/partitions.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount } from '../support/database.ts';

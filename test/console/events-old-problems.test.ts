@@ -5,7 +5,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
 import { createConsolePool } from '../../console/serve.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { capturedLog } from '../support/loggers.ts';
 import { until } from '../support/until.ts';

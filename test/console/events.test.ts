@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { addAdvertiser, setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { revokeKey } from '../../ledger/api-keys.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { storeReconciliation } from '../../ledger/latest-reconciliation.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { revokeKey } from '../../ledger/access/api-keys.ts';
+import { addAdvertiser, setAdvertiserStatus } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { storeReconciliation } from '../../ledger/reconciliation/latest-reconciliation.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

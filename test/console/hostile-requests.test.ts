@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 import { OWNER_SETTINGS } from './owners.ts';

@@ -4,9 +4,9 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { createApp } from '../../console/api/app.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
+import { createLoginLink } from '../../ledger/access/login-links.ts';
 import { changeAs } from '../../ledger/actor.ts';
-import { createKey } from '../../ledger/api-keys.ts';
-import { createLoginLink } from '../../ledger/login-links.ts';
 import { testDatabase } from '../support/database.ts';
 
 const database = testDatabase();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openAnswer, sealAnswer } from '../../console/api/sealed-answer.ts';
-import { findKey } from '../../ledger/api-keys.ts';
+import { findKey } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { testApi } from './api-client.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';

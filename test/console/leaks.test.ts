@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { ROLES } from '../../ledger/api-keys.ts';
+import { ROLES } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 import { OWNER_SETTINGS, type Owner } from './owners.ts';

@@ -6,7 +6,7 @@ import { createApp } from '../../console/api/app.ts';
 import type { App } from '../../console/api/deps.ts';
 import { LongRequests } from '../../console/api/long-requests.ts';
 import { createConsolePool, createLongPool } from '../../console/serve.ts';
-import { createKey } from '../../ledger/api-keys.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 

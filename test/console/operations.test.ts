@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { maintain } from '../../ledger/maintenance.ts';
+import { reportPart } from '../../ledger/operations/parts.ts';
 import { AHEAD_DAYS } from '../../ledger/partitions.ts';
-import { reportPart } from '../../ledger/parts.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';

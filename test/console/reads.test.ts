@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { readStatement } from '../../ledger/accounts/statement.ts';
 import { reportJson, statementJson } from '../../ledger/output-json.ts';
-import { readReport } from '../../ledger/reports.ts';
-import { rollUp } from '../../ledger/rollup.ts';
-import { readStatement } from '../../ledger/statement.ts';
+import { readReport } from '../../ledger/reports/reports.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';
 import { clickRecord, unreadableRecord } from '../support/records.ts';

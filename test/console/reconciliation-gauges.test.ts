@@ -1,8 +1,11 @@
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { runReconciliationGauges } from '../../console/tasks/reconciliation-gauges.ts';
-import { readLatestReconciliation, storeReconciliation } from '../../ledger/latest-reconciliation.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import {
+  readLatestReconciliation,
+  storeReconciliation,
+} from '../../ledger/reconciliation/latest-reconciliation.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { capturedLog } from '../support/loggers.ts';
 

@@ -1,5 +1,5 @@
 import { uuidV7 } from '../../common/uuid.ts';
-import type { Role } from '../../ledger/api-keys.ts';
+import type { Role } from '../../ledger/access/api-keys.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Owner } from './owners.ts';
 

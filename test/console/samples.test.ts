@@ -6,7 +6,7 @@ import { sleep } from '../../common/process.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { clicksDue, totalClicks } from '../../console/samples/sample-run.ts';
 import { readTokenUnverified } from '../../contract/link-token.ts';
-import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
+import { setAdvertiserStatus } from '../../ledger/accounts/advertisers.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 import { OWNER_SETTINGS } from './owners.ts';

@@ -1,6 +1,6 @@
 import type { InjectOptions } from 'light-my-request';
+import { createLoginLink } from '../../ledger/access/login-links.ts';
 import { changeAs } from '../../ledger/actor.ts';
-import { createLoginLink } from '../../ledger/login-links.ts';
 import type { TestDatabase } from '../support/database.ts';
 import type { Answer, TestApi } from './api-client.ts';
 import { assertDescribed } from './described-answers.ts';

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { revokeKey } from '../../ledger/api-keys.ts';
+import { revokeKey } from '../../ledger/access/api-keys.ts';
 import { testDatabase } from '../support/database.ts';
 import { testApi } from './api-client.ts';
 import { COOKIE, logIn, newLoginToken, OWN_PAGE, sendAs } from './session-client.ts';

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../common/config/config.ts';
 import { runAlone } from '../../console/tasks/periodic-task.ts';
 import { startTasks } from '../../console/tasks/start-tasks.ts';
-import { addCampaign } from '../../ledger/campaigns.ts';
+import { addCampaign } from '../../ledger/accounts/campaigns.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';
 import { takeEvents } from '../support/webhook-events.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { testDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { emitNumber, testConsole, testReceiver } from '../support/webhooks-fixture.ts';

@@ -5,7 +5,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
 import { ricIsMissing } from '../../emulators/lambda/runtime-client.ts';
-import { updateAd } from '../../ledger/ads.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
 import type { Server } from '../brokers/broker.ts';
 import { postgresDriver } from '../brokers/postgres-broker.ts';
 import { adServerFixture } from '../support/ad-server-fixture.ts';

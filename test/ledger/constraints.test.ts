@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
 import { failureKind } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
-import { updateAd } from '../../ledger/ads.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
 import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
 import { DAY_MS, dayStart, isoDay } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { chargeBatch } from '../support/charge-batch.ts';

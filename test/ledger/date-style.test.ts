@@ -1,7 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createPool, failureKind } from '../../common/postgres/postgres.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -1,17 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Connection } from '../../common/postgres/postgres.ts';
-import { changeAs } from '../../ledger/actor.ts';
-import { addAd, listAds, updateAd } from '../../ledger/ads.ts';
+import { addAd, listAds, updateAd } from '../../ledger/accounts/ads.ts';
 import {
   addAdvertiser,
   listAdvertisers,
   renameAdvertiser,
   setAdvertiserStatus,
-} from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/budget-entries.ts';
-import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
-import { discardDeadLetter, listDeadLetters } from '../../ledger/dead-letters.ts';
-import { correctSpool, listSpoolCorrections } from '../../ledger/spool-corrections.ts';
+} from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/accounts/campaigns.ts';
+import { changeAs } from '../../ledger/actor.ts';
+import { discardDeadLetter, listDeadLetters } from '../../ledger/charge/dead-letters.ts';
+import { correctSpool, listSpoolCorrections } from '../../ledger/spools/spool-corrections.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';

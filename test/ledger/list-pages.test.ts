@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { listAds } from '../../ledger/ads.ts';
-import { addAdvertiser, listAdvertisers } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, listBudgetEntries } from '../../ledger/budget-entries.ts';
-import { addCampaign, listCampaigns } from '../../ledger/campaigns.ts';
-import { insertDeadLetters, listDeadLetters } from '../../ledger/dead-letters.ts';
+import { listAds } from '../../ledger/accounts/ads.ts';
+import { addAdvertiser, listAdvertisers } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, listBudgetEntries } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, listCampaigns } from '../../ledger/accounts/campaigns.ts';
+import { insertDeadLetters, listDeadLetters } from '../../ledger/charge/dead-letters.ts';
 import type { Page } from '../../ledger/list-filter.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../support/database.ts';

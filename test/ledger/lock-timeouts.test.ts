@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
-import { updateAd } from '../../ledger/ads.ts';
-import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
-import { creditClicks } from '../../ledger/credit-clicks.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
+import { setAdvertiserStatus } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { creditClicks } from '../../ledger/clicks/credit-clicks.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch } from '../support/charge-batch.ts';

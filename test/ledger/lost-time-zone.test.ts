@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { updateCampaign } from '../../ledger/campaigns.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
-import { rollUp } from '../../ledger/rollup.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silent } from '../support/loggers.ts';

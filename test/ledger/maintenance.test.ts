@@ -3,7 +3,7 @@ import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
-import { creditClick } from '../../ledger/budget-entries.ts';
+import { creditClick } from '../../ledger/accounts/budget-entries.ts';
 import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import {
   AHEAD_DAYS,
@@ -15,7 +15,7 @@ import {
   type Partitioned,
   partitionBounds,
 } from '../../ledger/partitions.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import {
   chargeBatch,
   chargeBatchTwice,

@@ -3,10 +3,10 @@ import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts'
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPool, inTransaction } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { readClickStory } from '../../ledger/click-story.ts';
-import { exportLedger } from '../../ledger/export.ts';
+import { readClickStory } from '../../ledger/clicks/click-story.ts';
+import { exportLedger } from '../../ledger/clicks/export.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';

@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, inTransaction } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { readCampaignCaps } from '../../ledger/campaign-caps.ts';
-import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/campaigns.ts';
-import { readCatalogPage } from '../../ledger/catalog-ads.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { readCampaignCaps } from '../../ledger/accounts/campaign-caps.ts';
+import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/accounts/campaigns.ts';
+import { readCatalogPage } from '../../ledger/accounts/catalog-ads.ts';
+import { readStatement } from '../../ledger/accounts/statement.ts';
 import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
-import { refreshRollup } from '../../ledger/refresh-rollup.ts';
-import { readReport } from '../../ledger/reports.ts';
-import { rollUp } from '../../ledger/rollup.ts';
-import { readStatement } from '../../ledger/statement.ts';
+import { refreshRollup } from '../../ledger/reports/refresh-rollup.ts';
+import { readReport } from '../../ledger/reports/reports.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import {
   type Account,

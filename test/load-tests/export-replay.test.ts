@@ -6,7 +6,7 @@ import { createPostgresSource } from '../../brokers/postgres/source.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type ExportRow, exportLedger } from '../../ledger/export.ts';
+import { type ExportRow, exportLedger } from '../../ledger/clicks/export.ts';
 import type { ReplayReport } from '../../load-tests/replay/replay-report.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { chargeBatch } from '../support/charge-batch.ts';

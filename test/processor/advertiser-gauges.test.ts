@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
-import type { AdvertiserNumbers } from '../../ledger/advertiser-numbers.ts';
+import type { AdvertiserNumbers } from '../../ledger/operations/advertiser-numbers.ts';
 import { AdvertiserGauges } from '../../processor/advertiser-gauges.ts';
 
 /** Time between two reads, in ms. */

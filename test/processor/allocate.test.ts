@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { uuidFloor } from '../../common/uuid.ts';
-import type { CampaignDay } from '../../ledger/campaign-days.ts';
+import type { CampaignDay } from '../../ledger/charge/campaign-days.ts';
 import { type AllocatableClick, type Balances, openAllocation } from '../../processor/charge/allocate.ts';
 
 /** Allocates clicks in order of time. */

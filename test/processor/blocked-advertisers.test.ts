@@ -7,7 +7,7 @@ import { parseConfig } from '../../common/config/config.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';

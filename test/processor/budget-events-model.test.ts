@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { formatAmount } from '../../common/money.ts';
-import { type Ad, addAd, updateAd } from '../../ledger/ads.ts';
-import { addAdvertiser, setLowBudget } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
-import { addCampaign, updateCampaign } from '../../ledger/campaigns.ts';
+import { type Ad, addAd, updateAd } from '../../ledger/accounts/ads.ts';
+import { addAdvertiser, setLowBudget } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
 import { inTransaction, RolledBack } from '../../common/postgres/postgres.ts';
-import { updateAd } from '../../ledger/ads.ts';
-import { setAdvertiserStatus } from '../../ledger/advertisers.ts';
-import { addBudgetEntry, creditClick } from '../../ledger/budget-entries.ts';
-import { addCampaign, updateCampaign } from '../../ledger/campaigns.ts';
+import { updateAd } from '../../ledger/accounts/ads.ts';
+import { setAdvertiserStatus } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch, chargeBatchTwice, shuffle } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, capDaily, testDatabase } from '../support/database.ts';

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction, RolledBack } from '../../common/postgres/postgres.ts';
+import { discardDeadLetter, insertDeadLetters, listDeadLetterIds } from '../../ledger/charge/dead-letters.ts';
+import { noteDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
-import { discardDeadLetter, insertDeadLetters, listDeadLetterIds } from '../../ledger/dead-letters.ts';
-import { noteDeadLetters } from '../../ledger/dead-letters-waiting.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch, chargeBatchTwice, shuffle, untilWaitingForLock } from '../support/charge-batch.ts';

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { beginCheckpoints, moveCheckpoints } from '../../brokers/checkpoints.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
-import { addAd } from '../../ledger/ads.ts';
-import { addAdvertiser } from '../../ledger/advertisers.ts';
-import { addCampaign } from '../../ledger/campaigns.ts';
-import { identityOf } from '../../ledger/dead-letters.ts';
+import { addAd } from '../../ledger/accounts/ads.ts';
+import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addCampaign } from '../../ledger/accounts/campaigns.ts';
+import { identityOf } from '../../ledger/charge/dead-letters.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';

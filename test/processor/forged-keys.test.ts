@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
-import { reconcile } from '../../ledger/reconcile.ts';
+import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch, expectBalanced, untilWaitingForLock } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';

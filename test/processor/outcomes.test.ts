@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../contract/click-event.ts';
-import { listAdvertisers } from '../../ledger/advertisers.ts';
+import { listAdvertisers } from '../../ledger/accounts/advertisers.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch, chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';

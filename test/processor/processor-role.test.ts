@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { updateCampaign } from '../../ledger/campaigns.ts';
+import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
-import { rollUp } from '../../ledger/rollup.ts';
-import { addWebhook } from '../../ledger/webhooks.ts';
+import { rollUp } from '../../ledger/reports/rollup.ts';
+import { addWebhook } from '../../ledger/webhooks/webhooks.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { uuidV7 } from '../../common/uuid.ts';
-import type { KnownAd } from '../../ledger/balances.ts';
+import type { KnownAd } from '../../ledger/charge/balances.ts';
 import { DAY_MS } from '../../ledger/partitions.ts';
 import { rejectionReason } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../support/records.ts';

@@ -3,7 +3,7 @@ import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { type Reconciliation, reconcile } from '../../ledger/reconcile.ts';
+import { type Reconciliation, reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { type ChargeOptions, chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import type { RecordResult } from '../../processor/charge/settlement.ts';
 

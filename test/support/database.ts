@@ -2,10 +2,10 @@ import { afterAll, beforeAll, inject } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
 import { createClient, createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { type Ad, addAd } from '../../ledger/ads.ts';
-import { type Advertiser, addAdvertiser } from '../../ledger/advertisers.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
-import { addCampaign, type Campaign, updateCampaign } from '../../ledger/campaigns.ts';
+import { type Ad, addAd } from '../../ledger/accounts/ads.ts';
+import { type Advertiser, addAdvertiser } from '../../ledger/accounts/advertisers.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
+import { addCampaign, type Campaign, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 
 /** Longest wait of a test for a connection, in ms: many suites share two cores. */
 const CONNECT_MS_MAX = 30_000;

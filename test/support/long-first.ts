@@ -15,7 +15,7 @@ export const LONG_FILES: readonly string[] = [
   'test/system/month.test.ts',
   'test/functions/runtimes.test.ts',
   'test/functions/redirect-kinesis.test.ts',
-  'test/ledger/rollup.test.ts',
+  'test/ledger/reports/rollup.test.ts',
   'test/functions/terraform.test.ts',
 ];
 

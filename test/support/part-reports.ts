@@ -1,5 +1,9 @@
-import type { AdServerNumbers, ConsoleNumbers, ProcessorNumbers } from '../../ledger/part-numbers.ts';
-import type { Part, PartOf } from '../../ledger/parts.ts';
+import type {
+  AdServerNumbers,
+  ConsoleNumbers,
+  ProcessorNumbers,
+} from '../../ledger/operations/part-numbers.ts';
+import type { Part, PartOf } from '../../ledger/operations/parts.ts';
 
 /** Numbers of an ad server that has nothing to do. */
 export function adServerNumbers(changes: Partial<AdServerNumbers> = {}): AdServerNumbers {

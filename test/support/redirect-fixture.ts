@@ -7,7 +7,7 @@ import { createMetrics } from '../../common/telemetry/metrics.ts';
 import type { ClickEvent } from '../../contract/click-event.ts';
 import { createSigner, createVerifier, evergreenLink } from '../../contract/link-token.ts';
 import { readRecord } from '../../contract/read-record.ts';
-import type { CatalogAd } from '../../ledger/catalog-ads.ts';
+import type { CatalogAd } from '../../ledger/accounts/catalog-ads.ts';
 import { DAY_MS, k1 } from './link-samples.ts';
 
 export const CHROME =

@@ -8,7 +8,7 @@ import { sleep } from '../../common/process.ts';
 import { evergreenLink } from '../../contract/link-token.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
 import { type Guard, openGuard } from '../../emulators/process/guarded-process.ts';
-import { updateCampaign } from '../../ledger/campaigns.ts';
+import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { type DrillStack, startDrillStack } from '../../load-tests/drill/drill-stack.ts';
 import { type Prometheus, startPrometheus } from '../../load-tests/drill/prometheus.ts';
 import { dashboards, expand } from '../support/dashboards.ts';

@@ -1,8 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createKey } from '../../ledger/api-keys.ts';
-import { type Part, readParts } from '../../ledger/parts.ts';
+import { createKey } from '../../ledger/access/api-keys.ts';
+import { type Part, readParts } from '../../ledger/operations/parts.ts';
 import { clickLink } from '../support/clicks.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { runScript, tollway } from '../support/run-script.ts';

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAmount } from '../../common/money.ts';
 import { createPool } from '../../common/postgres/postgres.ts';
 import { freePorts } from '../../emulators/process/free-ports.ts';
-import { addBudgetEntry } from '../../ledger/budget-entries.ts';
+import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import type { Broker, Driver, Server } from '../brokers/broker.ts';
 import { kinesisDriver } from '../brokers/kinesis-broker.ts';

@@ -3,16 +3,16 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createClient, createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
-import { changeAs } from '../../ledger/actor.ts';
-import { listAds } from '../../ledger/ads.ts';
 import {
   createSession,
   deleteOldSessions,
   endSession,
   findSession,
   renewSessions,
-} from '../../ledger/console-sessions.ts';
-import { createLoginLink, deleteOldLoginLinks, useLoginLink } from '../../ledger/login-links.ts';
+} from '../../ledger/access/console-sessions.ts';
+import { createLoginLink, deleteOldLoginLinks, useLoginLink } from '../../ledger/access/login-links.ts';
+import { listAds } from '../../ledger/accounts/ads.ts';
+import { changeAs } from '../../ledger/actor.ts';
 import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import { DAY_MS, partitionName } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';

@@ -8,10 +8,10 @@ import {
   readAd,
   unknownAd,
   updateAd,
-} from '../../../ledger/ads.ts';
+} from '../../../ledger/accounts/ads.ts';
+import { readCampaign, unknownCampaign } from '../../../ledger/accounts/campaigns.ts';
+import { checkPassList } from '../../../ledger/accounts/pass-list.ts';
 import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
-import { readCampaign, unknownCampaign } from '../../../ledger/campaigns.ts';
-import { checkPassList } from '../../../ledger/pass-list.ts';
 import { assertVisible } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { assertMatch, etagOf } from '../etag.ts';

@@ -1,12 +1,12 @@
 import * as z from 'zod';
-import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
 import {
   type Advertiser as AdvertiserRow,
   addAdvertiser,
   listAdvertisers,
   readAdvertiser,
   updateAdvertiser,
-} from '../../../ledger/advertisers.ts';
+} from '../../../ledger/accounts/advertisers.ts';
+import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { assertMatch, etagOf } from '../etag.ts';

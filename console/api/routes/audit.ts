@@ -6,8 +6,8 @@ import {
   boundAudit,
   exportAudit,
   listAudit,
-} from '../../../ledger/audit-log.ts';
-import { AUDIT_FORMATS, auditHeader, auditLines } from '../../../ledger/audit-text.ts';
+} from '../../../ledger/access/audit-log.ts';
+import { AUDIT_FORMATS, auditHeader, auditLines } from '../../../ledger/access/audit-text.ts';
 import { allowedRules, assertAdvertiser, type Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { listQuery, pageOf, readPageBelow } from '../pagination.ts';

@@ -1,10 +1,10 @@
 import * as z from 'zod';
-import { readAdvertiser } from '../../../ledger/advertisers.ts';
+import { readAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import {
   addBudgetEntry,
   type BudgetEntry as EntryRow,
   listBudgetEntries,
-} from '../../../ledger/budget-entries.ts';
+} from '../../../ledger/accounts/budget-entries.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';

@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { defined } from '../../../common/defined.ts';
-import type { CampaignChanges as Changes } from '../../../ledger/campaign-settings.ts';
-import type { Campaign as CampaignRow } from '../../../ledger/campaigns.ts';
-import { PACINGS } from '../../../ledger/daily-plan.ts';
-import { roundPace } from '../../../ledger/pacing.ts';
+import type { CampaignChanges as Changes } from '../../../ledger/accounts/campaign-settings.ts';
+import type { Campaign as CampaignRow } from '../../../ledger/accounts/campaigns.ts';
+import { PACINGS } from '../../../ledger/accounts/daily-plan.ts';
+import { roundPace } from '../../../ledger/accounts/pacing.ts';
 import {
   Amount,
   Currency,

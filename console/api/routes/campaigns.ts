@@ -1,7 +1,6 @@
 import * as z from 'zod';
-import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
-import { settingsOf } from '../../../ledger/campaign-settings.ts';
-import { readCampaignCharges } from '../../../ledger/campaign-spend.ts';
+import { settingsOf } from '../../../ledger/accounts/campaign-settings.ts';
+import { readCampaignCharges } from '../../../ledger/accounts/campaign-spend.ts';
 import {
   addCampaign,
   type Campaign as CampaignRow,
@@ -11,7 +10,8 @@ import {
   readCampaign,
   unknownCampaign,
   updateCampaign,
-} from '../../../ledger/campaigns.ts';
+} from '../../../ledger/accounts/campaigns.ts';
+import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
 import { assertAdvertiser, assertVisible } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { assertMatch, etagOf } from '../etag.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { isUuid } from '../../../common/uuid.ts';
-import { listClicks } from '../../../ledger/list-clicks.ts';
+import { listClicks } from '../../../ledger/clicks/list-clicks.ts';
 import { listedClickJson } from '../../../ledger/output-json.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';

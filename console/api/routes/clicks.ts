@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { findLinkKeys } from '../../../common/config/link-key-file.ts';
 import { TollwayError } from '../../../common/errors.ts';
-import { creditClick } from '../../../ledger/budget-entries.ts';
-import { parseClickId, parseClickReference } from '../../../ledger/click-reference.ts';
-import { readClickStory } from '../../../ledger/click-story.ts';
+import { creditClick } from '../../../ledger/accounts/budget-entries.ts';
+import { parseClickId, parseClickReference } from '../../../ledger/clicks/click-reference.ts';
+import { readClickStory } from '../../../ledger/clicks/click-story.ts';
 import { clickStoryJson } from '../../../ledger/output-json.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';

@@ -4,7 +4,7 @@ import {
   type CreditedClick,
   type CreditResult,
   creditClicks,
-} from '../../../ledger/credit-clicks.ts';
+} from '../../../ledger/clicks/credit-clicks.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';

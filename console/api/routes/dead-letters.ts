@@ -4,7 +4,7 @@ import {
   discardDeadLetter,
   listDeadLetters,
   readDeadLetter,
-} from '../../../ledger/dead-letters.ts';
+} from '../../../ledger/charge/dead-letters.ts';
 import { redrive } from '../../../processor/charge/redrive.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { TollwayError } from '../../../common/errors.ts';
-import { expectedParts } from '../../../ledger/expected-parts.ts';
+import { expectedParts } from '../../../ledger/operations/expected-parts.ts';
 import { healthReader } from '../../live/health.ts';
 import type { LiveFeed } from '../../live/live-feed.ts';
 import { LiveFeeds } from '../../live/live-feeds.ts';

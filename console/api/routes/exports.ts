@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
-import { boundExport, type ExportRow, exportBound } from '../../../ledger/export.ts';
-import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/export-text.ts';
+import { boundExport, type ExportRow, exportBound } from '../../../ledger/clicks/export.ts';
+import { TEXT_FORMATS, type TextFormat, textHeader, textLines } from '../../../ledger/clicks/export-text.ts';
 import type { Caller } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
 import { throwTooLong } from '../long-requests.ts';

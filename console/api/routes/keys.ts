@@ -7,7 +7,7 @@ import {
   ROLES,
   readKey,
   revokeKey,
-} from '../../../ledger/api-keys.ts';
+} from '../../../ledger/access/api-keys.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';
 import { listQuery, pageOf, readPage } from '../pagination.ts';

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { defined } from '../../../common/defined.ts';
 import { LINKS_MAX, type LinkSettings, makeLinks } from '../../../contract/make-links.ts';
-import { readAd, unknownAd } from '../../../ledger/ads.ts';
+import { readAd, unknownAd } from '../../../ledger/accounts/ads.ts';
 import { assertVisible } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { answerOnce } from '../idempotency.ts';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { PART_STATES } from '../../../ledger/parts.ts';
+import { PART_STATES } from '../../../ledger/operations/parts.ts';
 import { Time } from '../schemas.ts';
 
 const Count = z.number().min(0);

@@ -1,12 +1,12 @@
 import type * as z from 'zod';
 import { shownSettings } from '../../../common/config/shown-settings.ts';
 import { readVersion } from '../../../common/version.ts';
-import { backlogOf } from '../../../ledger/backlog-of-parts.ts';
-import { expectedParts } from '../../../ledger/expected-parts.ts';
-import type { OperationsState } from '../../../ledger/operations.ts';
-import { isAnswering, type Part } from '../../../ledger/parts.ts';
-import { readProblems } from '../../../ledger/read-problems.ts';
-import type { WebhookBacklog } from '../../../ledger/webhook-backlog.ts';
+import { backlogOf } from '../../../ledger/operations/backlog-of-parts.ts';
+import { expectedParts } from '../../../ledger/operations/expected-parts.ts';
+import type { OperationsState } from '../../../ledger/operations/operations.ts';
+import { isAnswering, type Part } from '../../../ledger/operations/parts.ts';
+import { readProblems } from '../../../ledger/operations/read-problems.ts';
+import type { WebhookBacklog } from '../../../ledger/webhooks/webhook-backlog.ts';
 import type { App, Deps } from '../deps.ts';
 import { Operations } from './operations-schemas.ts';
 

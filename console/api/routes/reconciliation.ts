@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { createBacklogs } from '../../../brokers/create-event-sources.ts';
 import { reconciliationJson } from '../../../ledger/output-json.ts';
-import { reconcile } from '../../../ledger/reconcile.ts';
+import { reconcile } from '../../../ledger/reconciliation/reconcile.ts';
 import type { App, LongDeps } from '../deps.ts';
 import type { RouteErrorCode } from '../problem.ts';
 import { AmountText, Currency, FlagParameter, Id } from '../schemas.ts';

@@ -1,16 +1,16 @@
 import type { FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import type { Pool } from '../../../common/postgres/postgres.ts';
-import { readAd, unknownAd } from '../../../ledger/ads.ts';
+import { readAd, unknownAd } from '../../../ledger/accounts/ads.ts';
 import { reportJson } from '../../../ledger/output-json.ts';
-import { refreshRollup } from '../../../ledger/refresh-rollup.ts';
+import { refreshRollup } from '../../../ledger/reports/refresh-rollup.ts';
 import {
   parseReportKeys,
   parseReportTime,
   QUARTER_MS,
   REPORT_KEYS,
   readReport,
-} from '../../../ledger/reports.ts';
+} from '../../../ledger/reports/reports.ts';
 import { assertVisible } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
 import { restrictClickFilter } from '../restrict-click-filter.ts';

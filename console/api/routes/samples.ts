@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { TollwayError } from '../../../common/errors.ts';
 import type { Connection } from '../../../common/postgres/postgres.ts';
-import { listActiveSampleAds } from '../../../ledger/sample-advertisers.ts';
+import { listActiveSampleAds } from '../../../ledger/accounts/sample-advertisers.ts';
 import { SAMPLE_RATE_MAX, SAMPLE_SECONDS_MAX, type SampleWork } from '../../samples/sample-run.ts';
 import { type SampleRun as Run, SampleRuns } from '../../samples/sample-runs.ts';
 import type { App, Deps } from '../deps.ts';

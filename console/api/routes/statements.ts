@@ -1,6 +1,6 @@
 import * as z from 'zod';
+import { parseMonth, readStatement } from '../../../ledger/accounts/statement.ts';
 import { statementJson } from '../../../ledger/output-json.ts';
-import { parseMonth, readStatement } from '../../../ledger/statement.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { AmountText, Currency, Id, TimeText, TimeZone, textCodec } from '../schemas.ts';

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { TollwayError } from '../../../common/errors.ts';
 import type { Pool } from '../../../common/postgres/postgres.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../../contract/webhook-event.ts';
-import type { TargetRule } from '../../../ledger/webhook-url.ts';
+import type { TargetRule } from '../../../ledger/webhooks/webhook-url.ts';
 import {
   addWebhook,
   listWebhooks,
@@ -13,7 +13,7 @@ import {
   unknownWebhook,
   updateWebhook,
   type Webhook as WebhookRow,
-} from '../../../ledger/webhooks.ts';
+} from '../../../ledger/webhooks/webhooks.ts';
 import { assertAdvertiser, assertVisible, type Caller } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { assertMatch, etagOf } from '../etag.ts';

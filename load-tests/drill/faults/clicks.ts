@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPostgresPublisher } from '../../../brokers/postgres/publisher.ts';
 import { evergreenLink } from '../../../contract/link-token.ts';
-import { discardDeadLetter, listDeadLetterIds } from '../../../ledger/dead-letters.ts';
+import { discardDeadLetter, listDeadLetterIds } from '../../../ledger/charge/dead-letters.ts';
 import type { Drill, World } from '../drill.ts';
 
 /** Numbers of requests above the thresholds of the alerts, which are not shortened. */

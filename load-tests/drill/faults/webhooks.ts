@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks.ts';
+import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import type { Drill, World } from '../drill.ts';
 import { lockTable } from './database.ts';
 

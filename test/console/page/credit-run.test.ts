@@ -7,7 +7,7 @@ import {
   refusedCsv,
 } from '../../../console/page/views/credits/credit-result.ts';
 import { CreditRun, REQUEST_CLICKS_MAX } from '../../../console/page/views/credits/credit-run.ts';
-import { CREDIT_CLICKS_MAX } from '../../../ledger/credit-clicks.ts';
+import { CREDIT_CLICKS_MAX } from '../../../ledger/clicks/credit-clicks.ts';
 
 const NOTHING: CreditAnswer = {
   ...{ amounts: [], credited: [], alreadyCredited: [], notCharged: [], otherAdvertiser: [] },

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { describeEvent } from '../../../console/page/views/clicks/describe-event.ts';
-import type { ClickRows, LedgerClick } from '../../../ledger/click-rows.ts';
-import { historyOf } from '../../../ledger/click-story.ts';
+import type { ClickRows, LedgerClick } from '../../../ledger/clicks/click-rows.ts';
+import { historyOf } from '../../../ledger/clicks/click-story.ts';
 
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
 

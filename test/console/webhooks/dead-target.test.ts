@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { addAdvertiser } from '../../../ledger/advertisers.ts';
-import { dueDeliveries, leaseWebhooks } from '../../../ledger/webhook-leases.ts';
-import { addWebhook, readWebhook } from '../../../ledger/webhooks.ts';
+import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
+import { dueDeliveries, leaseWebhooks } from '../../../ledger/webhooks/webhook-leases.ts';
+import { addWebhook, readWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
 import { age, emitNumber, testConsole, testReceiver } from '../../support/webhooks-fixture.ts';

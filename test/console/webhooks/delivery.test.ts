@@ -3,20 +3,20 @@ import type { ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../../common/process.ts';
-import { addAdvertiser } from '../../../ledger/advertisers.ts';
+import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import {
   listAttempts,
   listDeliveries,
   replayDelivery,
   replayFailed,
-} from '../../../ledger/webhook-deliveries.ts';
+} from '../../../ledger/webhooks/webhook-deliveries.ts';
 import {
   addWebhook,
   readWebhook,
   rotateSecret,
   sendTestEvent,
   updateWebhook,
-} from '../../../ledger/webhooks.ts';
+} from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
 import type { Received } from '../../support/webhook-receiver.ts';

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { expect, it, onTestFinished } from 'vitest';
 import { freePorts } from '../../../emulators/process/free-ports.ts';
-import { addAdvertiser } from '../../../ledger/advertisers.ts';
-import { addWebhook } from '../../../ledger/webhooks.ts';
+import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
+import { addWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { runScript } from '../../support/run-script.ts';
 import { suiteFolder } from '../../support/temporary-folder.ts';

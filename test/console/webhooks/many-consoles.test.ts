@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { addAdvertiser } from '../../../ledger/advertisers.ts';
-import { listAttempts, listDeliveries } from '../../../ledger/webhook-deliveries.ts';
-import { recordDelivered } from '../../../ledger/webhook-dispatch.ts';
-import { leaseWebhooks, renewLeases } from '../../../ledger/webhook-leases.ts';
-import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks.ts';
+import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
+import { listAttempts, listDeliveries } from '../../../ledger/webhooks/webhook-deliveries.ts';
+import { recordDelivered } from '../../../ledger/webhooks/webhook-dispatch.ts';
+import { leaseWebhooks, renewLeases } from '../../../ledger/webhooks/webhook-leases.ts';
+import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';
 import { emitNumber, numbersOf, testConsole, testReceiver } from '../../support/webhooks-fixture.ts';

@@ -18,7 +18,7 @@ import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
-import { creditClick } from '../../../ledger/budget-entries.ts';
+import { creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { createDayPartitions, dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
 import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
