@@ -52,20 +52,32 @@ create table click_rollup_late_day (
   settled_at timestamptz not null default lock_settlement() -- as in the ledger
 );
 
--- The block range indexes of a day cover new blocks only after this. They belong to the owner of the tables.
+-- The block range indexes of a day cover new blocks only after this. They belong to the owner of the tables. Of a day that still grows, only
+-- full ranges are summarized: otherwise each click that is inserted into the last one would update its summary. A search reads that range.
 create function summarize_day(day date) returns void language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare
-  index_name regclass;
+  found record;
+  block bigint;
 begin
-  for index_name in
-    select indexrelid from pg_index join pg_class on pg_class.oid = indexrelid join pg_am on pg_am.oid = relam
+  for found in
+    select index.oid::regclass as name, pg_relation_size(indrelid) / current_setting('block_size')::bigint as blocks,
+      coalesce((select option_value from pg_options_to_table(index.reloptions) where option_name = 'pages_per_range'), '128')::bigint as range
+    from pg_index join pg_class index on index.oid = indexrelid join pg_am on pg_am.oid = relam
     where amname = 'brin' and indrelid in (
       to_regclass(format('public.%I', public.partition_of('ledger', day))),
       to_regclass(format('public.%I', public.partition_of('click_evidence', day)))
     )
   loop
-    perform brin_summarize_new_values(index_name);
+    if day < (now() at time zone 'UTC')::date then
+      perform brin_summarize_new_values(found.name);
+      continue;
+    end if;
+    -- From the last full range down to the first that is summarized already.
+    block := (found.blocks / found.range - 1) * found.range;
+    while block >= 0 and brin_summarize_range(found.name, block) > 0 loop
+      block := block - found.range;
+    end loop;
   end loop;
 end $$;
 revoke execute on function summarize_day(date) from public;

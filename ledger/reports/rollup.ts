@@ -74,6 +74,7 @@ async function addSpan(
   const isSkipped = isAfterEmpty && (await isNothingSettled(connection, days, from, after(EMPTY_SPAN_MS)));
   const to = after(isSkipped ? EMPTY_SPAN_MS : spanMs);
   let isEmpty = true;
+  await connection.query(PLANNED);
   for (const day of isSkipped ? [] : days) if (await addDay(connection, day, from, to)) isEmpty = false;
   await connection.query('delete from click_rollup_late_day where settled_at < $1', [to]);
   await connection.query('update click_rollup_state set rolled_to = $1', [to]);
@@ -88,7 +89,7 @@ async function isNothingSettled(
   from: Date,
   to: Date,
 ): Promise<boolean> {
-  await connection.query('set local enable_seqscan = off');
+  await connection.query(PLANNED);
   for (const day of days) {
     const { rows } = await connection.query(
       `select from ${partitionName('ledger', day)} where settled_at >= $1 and settled_at < $2 limit 1`,
@@ -101,7 +102,7 @@ async function isNothingSettled(
 
 /**
  * Returns the days that clicks which were settled since `from` can belong to, in Unix ms. A transaction lists its late days after it has
- * inserted their clicks, so a day can be listed after the end of a span with its clicks: no listed day is left out.
+ * inserted their clicks, so a day can be listed after the end of a span with its clicks: no listed day with rows is left out.
  */
 export async function listUnrolledDays(connection: Connection, from: Date): Promise<number[]> {
   const { rows } = await connection.query<{ day: string }>(
@@ -109,16 +110,33 @@ export async function listUnrolledDays(connection: Connection, from: Date): Prom
   );
   const late = new Set(rows.map(({ day }) => Date.parse(day)));
   const first = dayStart(from.getTime()) - UNLISTED_DAYS * DAY_MS;
-  return (await listPartitionDays(connection, 'ledger')).filter((day) => day >= first || late.has(day));
+  const days = (await listPartitionDays(connection, 'ledger')).filter((day) => day >= first || late.has(day));
+  return leaveOutEmpty(connection, days);
+}
+
+/** Leaves out the days whose partition has no page yet: partitions are created a week ahead. */
+async function leaveOutEmpty(connection: Connection, days: readonly number[]): Promise<number[]> {
+  const { rows } = await connection.query<{ day: string }>(
+    `select day from unnest($1::text[], $2::text[]) partition (day, name) where pg_relation_size(to_regclass(name)) > 0`,
+    [days.map(String), days.map((day) => partitionName('ledger', day))],
+  );
+  const used = new Set(rows.map(({ day }) => Number(day)));
+  return days.filter((day) => used.has(day));
 }
 
 const KEYS = 'advertiser_id, campaign_id, ad_id, publisher, outcome, reason';
 
-/** Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. Returns whether there were any. */
+/**
+ * Settings of a transaction that reads days. Statistics lag behind a table that grows: the planner could choose a scan of the whole day, and with
+ * the default memory it sorts the rows on disk instead of hashing them, which takes twice the time.
+ */
+const PLANNED = "set local enable_seqscan = off; set local work_mem = '32MB'";
+
+/**
+ * Adds the rows of a day that were settled in [from, to); without `to`, from `from` on. Returns whether there were any. The transaction has the
+ * settings `PLANNED`.
+ */
 async function addDay(connection: Connection, day: number, from: Date, to?: Date): Promise<boolean> {
-  // Statistics lag behind a table that grows: the planner could choose a scan of the whole day, and with the default memory it sorts the
-  // rows on disk instead of hashing them, which takes twice the time.
-  await connection.query("set local enable_seqscan = off; set local work_mem = '32MB'");
   const { rowCount } = await connection.query(
     `with fresh as materialized (
        select date_bin('15 minutes', clicked_at, 'epoch') as quarter, advertiser_id, campaign_id, ad_id,
@@ -149,7 +167,8 @@ async function addDay(connection: Connection, day: number, from: Date, to?: Date
 async function summarizeIndexes(pool: Pool): Promise<void> {
   const { rows } = await pool.query<{ day: string }>(
     `select day::date::text from click_rollup_state,
-       generate_series(least(current_date, rolled_to::date) - 1, current_date + 1, '1 day') day`,
+       generate_series(least(current_date, rolled_to::date) - 1, current_date + 1, '1 day') day
+     where pg_relation_size(to_regclass(partition_of('ledger', day::date))) > 0`,
   );
   for (const { day } of rows) {
     await inTransaction(pool, async (connection) => {
@@ -164,6 +183,7 @@ async function summarizeIndexes(pool: Pool): Promise<void> {
 /** Adds the rest of a day that the caller's transaction drops. No other transaction may settle clicks of that day any more. */
 export async function rollUpDroppedDay(connection: Connection, day: number): Promise<void> {
   const { rolledTo } = await lockState(connection);
+  await connection.query(PLANNED);
   await addDay(connection, day, rolledTo);
 }
 

@@ -1,15 +1,11 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
-import { chargeBalances, type KnownAd, readAds } from '../../ledger/charge/balances.ts';
 import { updateBudgetFlags } from '../../ledger/accounts/budget-flag.ts';
-import {
-  type CampaignDay,
-  chargeCampaignDays,
-  readCampaignDays,
-} from '../../ledger/charge/campaign-days.ts';
 import { passLowBudget } from '../../ledger/accounts/low-budget.ts';
+import { chargeBalances, type KnownAd, readAds } from '../../ledger/charge/balances.ts';
 import { type BatchKeys, collectKeys } from '../../ledger/charge/batch-keys.ts';
+import { type CampaignDay, chargeCampaignDays, readCampaignDays } from '../../ledger/charge/campaign-days.ts';
 import { identityOf, insertDeadLetters, type Rejection } from '../../ledger/charge/dead-letters.ts';
 import { noteDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
 import { EvidenceRows } from '../../ledger/charge/evidence-rows.ts';

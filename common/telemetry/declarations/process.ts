@@ -10,6 +10,13 @@ export const processMetrics = {
     aggregator: 'max',
     component: 'all',
   },
+  eventLoopUtilization: {
+    kind: 'gauge',
+    name: 'tollway_event_loop_utilization_ratio',
+    help: 'Share of the time since the last scrape in which the event loop was busy; near 1 the process is overloaded. Of several workers, that of the busiest',
+    aggregator: 'max',
+    component: 'all',
+  },
   connections: {
     kind: 'gauge',
     name: 'tollway_connections',

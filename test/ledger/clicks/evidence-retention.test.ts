@@ -1,8 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { uuidV7 } from '../../../common/uuid.ts';
 import { deleteUnusedUserAgents } from '../../../ledger/charge/user-agents.ts';
 import { readEvidence } from '../../../ledger/clicks/evidence.ts';
 import { dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
-import { AHEAD_DAYS, DAY_MS, dayStart, isoDay, listPartitionDays } from '../../../ledger/partitions.ts';
+import {
+  AHEAD_DAYS,
+  DAY_MS,
+  dayStart,
+  isoDay,
+  listPartitionDays,
+  partitionName,
+} from '../../../ledger/partitions.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatchTwice, expectBalanced } from '../../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -119,18 +127,26 @@ describe('maintenance', () => {
   });
 });
 
-it('The rollup lets the block range index of today cover new evidence', async () => {
-  await clickOf(0);
-  const day = isoDay(today()).replaceAll('-', '');
-  const unsummarized = async () => {
+it('The rollup lets the block range indexes cover the full ranges of today, and all of yesterday', async () => {
+  // A range of evidence has 64 pages of about 90 rows, so these are three full ranges and a part of one.
+  const clicks = 20_000;
+  for (const daysAgo of [1, 0]) {
+    await clickOf(daysAgo);
+    await database.pool.query(
+      'insert into click_evidence (click_id, user_agent_id, published_at) select id, 1, now() from unnest($1::uuid[]) id',
+      [Array.from({ length: clicks }, (_, index) => uuidV7(today() - daysAgo * DAY_MS + index))],
+    );
+  }
+  await rollUp(database.pool);
+  const summarizedNow = async (dayMs: number) => {
     const { rows } = await database.pool.query<{ ranges: number }>(
-      `select brin_summarize_new_values(indexrelid) as ranges from pg_index where indrelid = $1::regclass`,
-      [`click_evidence_${day}`],
+      'select brin_summarize_new_values(indexrelid) as ranges from pg_index where indrelid = $1::regclass',
+      [partitionName('click_evidence', dayMs)],
     );
     return rows.map(({ ranges }) => ranges);
   };
-  await rollUp(database.pool);
-  expect(await unsummarized()).toEqual([0]);
+  expect(await summarizedNow(today())).toEqual([1]);
+  expect(await summarizedNow(today() - DAY_MS)).toEqual([0]);
 });
 
 describe('texts of user agents', () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../../brokers/postgres/backlog.ts';
+import { inTransaction } from '../../../common/postgres/postgres.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
@@ -13,7 +14,7 @@ import {
   type ReportRow,
   readReport,
 } from '../../../ledger/reports/reports.ts';
-import { rebuildRollup, rollUp } from '../../../ledger/reports/rollup.ts';
+import { listUnrolledDays, rebuildRollup, rollUp } from '../../../ledger/reports/rollup.ts';
 import { readSettlementWatermark } from '../../../ledger/settlement-watermark.ts';
 import { settle } from '../../../processor/charge/charge-clicks.ts';
 import { chargeBatch, untilWaitingForLock } from '../../support/charge-batch.ts';
@@ -240,6 +241,18 @@ describe('the rollup', () => {
     connection.release();
     await rollUp(database.pool);
     await expectExact(period);
+  });
+
+  it('reads the days that have clicks, not the partitions that are ready for later ones', async () => {
+    const [ad] = await addAds();
+    if (!ad) throw new Error('Expected an ad, got none');
+    const yesterday = dayStart(Date.now()) - DAY_MS;
+    const unrolled = () =>
+      inTransaction(database.pool, (connection) => listUnrolledDays(connection, new Date()));
+    await chargeBatch(database.pool, [clickRecord({ ad, clickedAt: yesterday + DAY_MS })]);
+    expect(await unrolled()).toEqual([yesterday + DAY_MS]);
+    await chargeBatch(database.pool, [clickRecord({ ad, clickedAt: yesterday })]);
+    expect(await unrolled()).toEqual([yesterday, yesterday + DAY_MS]);
   });
 
   it('reads a late day that was listed after the watermark, for clicks that were settled before it', async () => {
