@@ -1,12 +1,12 @@
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
-import { BEGIN_CHARGE, lockAdvertisers } from '../charge-locks.ts';
+import { beginCharge, lockAdvertisers } from '../charge-locks.ts';
 import { emit } from '../webhooks/webhook-events.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 
 type Phase = 'scheduled' | 'running' | 'ended';
 
 /** Longest wait for an advertiser that another transaction has locked. The campaigns of the others wait meanwhile. */
-const BEGIN_PHASES = `${BEGIN_CHARGE}; set local lock_timeout = '1s'`;
+const BEGIN_PHASES = beginCharge(1);
 
 /**
  * SQL for the phase of a row of `campaign`. It reads the clock after the wait for the advertiser's lock: with `now()`, which is from before the

@@ -25,6 +25,7 @@ import {
 } from '../../ledger/charge/user-agents.ts';
 import {
   BEGIN_CHARGE,
+  beginCharge,
   blockNewAds,
   type LockedAdvertiser,
   lockAdvertisers,
@@ -53,6 +54,8 @@ import { type ChargeContext, rejectionReason } from './validate-click.ts';
 export type ChargeOptions = {
   /** A click older than this when it arrives is `rejected: too_old`. */
   readonly clickAgeMaxDays: number;
+  /** Longest wait for each lock, in seconds; by default that of `BEGIN_CHARGE`. */
+  readonly lockSeconds?: number;
 };
 
 /**
@@ -87,7 +90,7 @@ async function chargeBatch(
     return inTransaction(
       pool,
       (connection) => settleWith(connection, prepared, options, lookup, evidence),
-      BEGIN_CHARGE,
+      options.lockSeconds === undefined ? BEGIN_CHARGE : beginCharge(options.lockSeconds),
     );
   });
 }

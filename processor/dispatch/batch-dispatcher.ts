@@ -179,7 +179,7 @@ export class BatchDispatcher implements BatchSink {
     this.isShared = true;
     // Until a batch is settled. After a failure, the lanes try their parts: they report and retry what fails.
     this.hasSharedFailed = true;
-    const isSettled = await this.settler.tryOnce(batch, name).catch(() => false);
+    const isSettled = await this.settler.tryOnce(batch, name);
     if (isSettled) this.settled(taken);
     else putBack(taken);
     this.isShared = false;

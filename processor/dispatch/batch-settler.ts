@@ -6,7 +6,7 @@ import type { Metrics } from '../../common/telemetry/metrics.ts';
 import { OpenProblems, type Problem } from '../../common/telemetry/problems.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { chargeClicks } from '../charge/charge-clicks.ts';
+import { type ChargeOptions, chargeClicks } from '../charge/charge-clicks.ts';
 import { dryRunCharge } from '../charge/dry-run.ts';
 import { quarantine } from '../charge/quarantine.ts';
 import { countBatch } from './batch-metrics.ts';
@@ -17,6 +17,8 @@ import { stoppingError } from './submission.ts';
 
 /** A batch that has been with the database for longer than this, in ms, is reported as a problem. */
 const STALLED_MS = 5_000;
+/** Longest wait for each lock by the batch of all lanes, in seconds. */
+const SHARED_LOCK_SECONDS = 2;
 /** Outcomes that prove that clicks can be charged. Duplicates, watermarks and dead letters can settle while clicks cannot. */
 const CLICK_OUTCOMES = new Set(['charged', 'over_budget', 'invalid']);
 
@@ -104,13 +106,19 @@ export class BatchSettler {
     }
   }
 
-  /** Tries once to settle a batch, under the name of a lane. Returns whether it is settled; if not, `settle` its parts. */
+  /**
+   * Tries once to settle a batch of all lanes, under the name of one of them. Returns whether it is settled; if not, `settle` the part of each
+   * lane. Its wait for a lock is short, because clicks of advertisers that are not locked wait too.
+   */
   async tryOnce(batch: readonly ReadRecord[], name: string): Promise<boolean> {
     this.sentAt.set(name, performance.now());
     try {
-      const isSettled = (await this.attemptOnce(batch)) === null;
-      if (isSettled) this.recover(name);
-      return isSettled;
+      await this.charge(batch, { lockSeconds: SHARED_LOCK_SECONDS });
+      this.recover(name);
+      return true;
+    } catch (error) {
+      this.deps.metrics.batchRetries.inc({ cause: failureKind(error) });
+      return false;
     } finally {
       this.sentAt.delete(name);
     }
@@ -242,24 +250,31 @@ export class BatchSettler {
     }
   }
 
-  /** One transaction. */
   private async attemptOnce(batch: readonly ReadRecord[]): Promise<Failure | null> {
-    const { metrics, locked, probes } = this.deps;
-    const { clickAgeMaxDays } = this.options;
-    const startedAt = performance.now();
     try {
-      const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays });
-      for (const { outcome } of settlement.outcomes) if (CLICK_OUTCOMES.has(outcome)) this.clicksSettled += 1;
-      probes.remember(batch, settlement.outcomes);
-      metrics.databaseUp.set(1);
-      countBatch(metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
+      await this.charge(batch, {});
       return null;
     } catch (error) {
       const kind = failureKind(error);
-      metrics.batchRetries.inc({ cause: kind });
-      const isLocked = kind === 'transient' && (await locked.detect(error, batch));
+      this.deps.metrics.batchRetries.inc({ cause: kind });
+      const isLocked = kind === 'transient' && (await this.deps.locked.detect(error, batch));
       return { kind: isLocked ? 'advertiser locked' : kind, error };
     }
+  }
+
+  /** One transaction. */
+  private async charge(
+    batch: readonly ReadRecord[],
+    wait: Pick<ChargeOptions, 'lockSeconds'>,
+  ): Promise<void> {
+    const { metrics, probes } = this.deps;
+    const { clickAgeMaxDays } = this.options;
+    const startedAt = performance.now();
+    const settlement = await chargeClicks(this.pool, batch, { clickAgeMaxDays, ...wait });
+    for (const { outcome } of settlement.outcomes) if (CLICK_OUTCOMES.has(outcome)) this.clicksSettled += 1;
+    probes.remember(batch, settlement.outcomes);
+    metrics.databaseUp.set(1);
+    countBatch(metrics, batch, settlement, (performance.now() - startedAt) / 1_000);
   }
 
   private async pause(round: number, lane: BatchLane): Promise<void> {

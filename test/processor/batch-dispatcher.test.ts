@@ -115,6 +115,23 @@ describe('a dispatcher', () => {
       expect(await expectBalanced(pool)).toMatchObject({ charged: 20 });
     });
 
+    it('waits for a locked advertiser with its own lane alone', async () => {
+      const fixture = fixtures.current();
+      const { pool } = fixture.database;
+      const blocker = await pool.connect();
+      await blocker.query('begin');
+      await blocker.query('select from advertiser where id = $1 for update', [fixture.ad(0).advertiserId]);
+      const beganAt = performance.now();
+      const delivered = fixture.dispatcher.submit(fixture.someClicks(8));
+      await expect.poll(transactions).toEqual([4]);
+      expect(performance.now() - beganAt).toBeLessThan(8_000);
+      await blocker.query('commit');
+      blocker.release();
+      await delivered;
+      expect(await transactions()).toEqual([4, 4]);
+      expect(await expectBalanced(pool)).toMatchObject({ charged: 8 });
+    });
+
     it('splits a batch that fails by lane, and joins them again afterwards', async () => {
       const fixture = fixtures.current();
       const refused = fixture.someClicks(4);
