@@ -63,7 +63,7 @@ export type BatchSink = {
     signal?: AbortSignal,
     options?: SubmitOptions,
   ) => Promise<void>;
-  /** How many times a blocked advertiser was unlocked. After it has grown, the source can submit abandoned clicks again. */
+  /** How many times a locked advertiser was unlocked. After it has grown, the source can submit abandoned clicks again. */
   readonly unlockedCount: () => number;
   /**
    * One record of each committed transaction that no checkpoint has found in the database yet: a click id, or the identity of a dead letter.
@@ -77,13 +77,13 @@ export type BatchSink = {
 export type SubmitOptions = {
   /**
    * Abandons the clicks of advertisers whose rows another session keeps locked, instead of holding them: `submit` then rejects with
-   * `BLOCKED` once all other records are settled.
+   * `ADVERTISER_LOCKED` once all other records are settled.
    */
-  readonly abandonBlocked?: boolean;
+  readonly abandonLocked?: boolean;
 };
 
-/** Error code: clicks of a blocked advertiser were abandoned; all other records are settled. */
-export const BLOCKED = 'blocked';
+/** Error code: clicks of a locked advertiser were abandoned; all other records are settled. */
+export const ADVERTISER_LOCKED = 'advertiser_locked';
 
 /** Error code: the sink stopped, and records were returned unsettled. */
 export const STOPPING = 'stopping';

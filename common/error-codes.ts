@@ -4,6 +4,7 @@
  */
 export const ERROR_CODES = [
   'ads_unknown',
+  'advertiser_locked',
   'already_discarded',
   'already_running',
   'bad_agent_rules',
@@ -48,7 +49,6 @@ export const ERROR_CODES = [
   'bad_time_zone',
   'bad_url',
   'bad_window',
-  'blocked',
   'body_too_large',
   'broker_away',
   'busy',

@@ -20,7 +20,7 @@ const LOCK_SECONDS = 12;
 export const BEGIN_CHARGE = beginCharge(LOCK_SECONDS);
 
 /** The balance of an advertiser whose row is locked. */
-export type LockedAdvertiser = {
+export type AdvertiserBalance = {
   readonly remainingMicros: bigint;
   readonly maxPriceMicros: bigint;
   /** The next threshold of `budget.low`; `null` if none is left. */
@@ -38,7 +38,7 @@ export type LockedAdvertiser = {
 export async function lockAdvertisers(
   connection: Connection,
   ids: readonly number[],
-): Promise<Map<number, LockedAdvertiser>> {
+): Promise<Map<number, AdvertiserBalance>> {
   const { rows } = await connection.query<{
     id: number;
     remaining_micros: bigint;

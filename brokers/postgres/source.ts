@@ -6,8 +6,8 @@ import { OpenProblems } from '../../common/telemetry/problems.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import {
+  ADVERTISER_LOCKED,
   type BatchSink,
-  BLOCKED,
   type EventSource,
   type Lag,
   lagOf,
@@ -17,12 +17,12 @@ import { readChunk } from './chunk.ts';
 
 /** Chunks that one statement claims. A claim repeats it until it has enough records or there are no more. */
 const CHUNKS_PER_STATEMENT = 8;
-/** Maximum number of chunks that stay unsettled because they hold clicks of blocked advertisers. At the limit, no chunk is claimed. */
-const BLOCKED_CHUNKS_MAX = 10_000;
+/** Maximum number of chunks that stay unsettled because they hold clicks of locked advertisers. At the limit, no chunk is claimed. */
+const LOCKED_CHUNKS_MAX = 10_000;
 /** Concurrent claims: one is read while the other is settled. */
 const CLAIMS = 2;
-/** Time between two checks whether a blocked advertiser was unlocked, in ms. */
-const BLOCKED_MS = 500;
+/** Time between two checks whether a locked advertiser was unlocked, in ms. */
+const UNLOCK_POLL_MS = 500;
 
 export type PostgresSourceOptions = {
   readonly windowMs: number;
@@ -49,8 +49,8 @@ export function createPostgresSource(
   const failures = new OpenProblems();
   /** Why it does not read although the database answers. */
   const waits = new OpenProblems();
-  /** Unsettled chunks that hold clicks of blocked advertisers. They are read again when an advertiser is unlocked. */
-  const blocked = new Set<bigint>();
+  /** Unsettled chunks that hold clicks of locked advertisers. They are read again when an advertiser is unlocked. */
+  const lockedChunks = new Set<bigint>();
   let unlockedCount = 0;
 
   const consume = async () => {
@@ -59,18 +59,18 @@ export function createPostgresSource(
         await sink.waitForCapacity(stopping.signal);
         const countBefore = unlockedCount;
         unlockedCount = sink.unlockedCount();
-        if (unlockedCount !== countBefore) blocked.clear();
-        if (blocked.size >= BLOCKED_CHUNKS_MAX) {
+        if (unlockedCount !== countBefore) lockedChunks.clear();
+        if (lockedChunks.size >= LOCKED_CHUNKS_MAX) {
           failures.clear('postgres');
           waits.report(
             'postgres',
-            `${blocked.size} chunks hold clicks of locked advertisers; no chunk is claimed until one is unlocked`,
+            `${lockedChunks.size} chunks hold clicks of locked advertisers; no chunk is claimed until one is unlocked`,
           );
-          await sleep(BLOCKED_MS, stopping.signal);
+          await sleep(UNLOCK_POLL_MS, stopping.signal);
           continue;
         }
         waits.clear('postgres');
-        const count = await claim(pool, sink, options.batchSize, blocked);
+        const count = await claim(pool, sink, options.batchSize, lockedChunks);
         attempts = 0;
         failures.clear('postgres');
         log.recover();
@@ -103,10 +103,15 @@ export function createPostgresSource(
 
 /**
  * Claims the oldest unsettled chunks with at least `recordsMin` records together, if there are as many, settles them, and marks them as
- * settled. Returns the number of their records, or `recordsMin` if the chunks stay unsettled because they hold clicks of blocked
+ * settled. Returns the number of their records, or `recordsMin` if the chunks stay unsettled because they hold clicks of locked
  * advertisers: the caller then claims the next chunks without a pause.
  */
-async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: Set<bigint>): Promise<number> {
+async function claim(
+  pool: Pool,
+  sink: BatchSink,
+  recordsMin: number,
+  lockedChunks: Set<bigint>,
+): Promise<number> {
   const ids: bigint[] = [];
   const unlockedCount = sink.unlockedCount();
   const claimed = inTransaction(pool, async (connection) => {
@@ -115,7 +120,7 @@ async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: S
       const { rows } = await connection.query<{ id: bigint; payload: Buffer; publishedAt: Date }>(
         `select id, payload, published_at as "publishedAt" from broker_chunk where settled_at is null and id > $1 and id <> all($2::bigint[])
          order by id limit ${CHUNKS_PER_STATEMENT} for update skip locked`,
-        [ids.at(-1) ?? 0n, arrayLiteral([...blocked])],
+        [ids.at(-1) ?? 0n, arrayLiteral([...lockedChunks])],
       );
       for (const { id, payload, publishedAt } of rows) {
         ids.push(id);
@@ -124,7 +129,7 @@ async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: S
       if (rows.length < CHUNKS_PER_STATEMENT || records.length >= recordsMin) break;
     }
     if (ids.length === 0) return 0;
-    await sink.submit(records, undefined, { abandonBlocked: true });
+    await sink.submit(records, undefined, { abandonLocked: true });
     await connection.query(
       'update broker_chunk set settled_at = clock_timestamp() where id = any($1::bigint[])',
       [arrayLiteral(ids)],
@@ -132,9 +137,9 @@ async function claim(pool: Pool, sink: BatchSink, recordsMin: number, blocked: S
     return records.length;
   });
   return claimed.catch((error: unknown) => {
-    if (errorCode(error) !== BLOCKED) throw error;
+    if (errorCode(error) !== ADVERTISER_LOCKED) throw error;
     // The rollback leaves the chunks unsettled. If an advertiser was unlocked since, they are claimed again at once.
-    if (sink.unlockedCount() === unlockedCount) for (const id of ids) blocked.add(id);
+    if (sink.unlockedCount() === unlockedCount) for (const id of ids) lockedChunks.add(id);
     return recordsMin;
   });
 }

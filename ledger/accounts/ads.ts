@@ -154,17 +154,17 @@ const PAYS = `advertiser.remaining_micros > 0 and coalesce(campaign.cap_micros >
 
 /**
  * Returns the ad for a test charge, of those that fit best the one with the highest id: one whose budget pays for it, of another advertiser
- * than `advertiserId` and `blocked`; one whose budget pays for it, of `advertiserId`; any of another advertiser; any. `null` if there are no ads.
+ * than `advertiserId` and `locked`; one whose budget pays for it, of `advertiserId`; any of another advertiser; any. `null` if there are no ads.
  */
 export async function readTestAd(
   connection: Connection,
   advertiserId: number,
-  blocked: readonly number[],
+  locked: readonly number[],
 ): Promise<TestAd | null> {
-  const others = [advertiserId, ...blocked];
+  const others = [advertiserId, ...locked];
   for (const [excluded, isPaid] of [
     [others, true],
-    [blocked, true],
+    [locked, true],
     [others, false],
     [[], false],
   ] as const) {

@@ -10,7 +10,7 @@ import { readAdvertiser } from '../accounts/advertisers.ts';
 import { creditReference } from '../accounts/budget-entries.ts';
 import { updateBudgetFlags } from '../accounts/budget-flag.ts';
 import { unknownAdvertiser } from '../advertiser-lock.ts';
-import { BEGIN_CHARGE, type LockedAdvertiser, lockAdvertisers } from '../charge-locks.ts';
+import { type AdvertiserBalance, BEGIN_CHARGE, lockAdvertisers } from '../charge-locks.ts';
 import { readNames } from '../names.ts';
 import { dayStart, isoDay, listPartitionDays } from '../partitions.ts';
 import { addCreditsToRollup, holdRollup } from '../reports/rollup.ts';
@@ -170,7 +170,7 @@ async function enterCredits(
   }));
 }
 
-function lockedOf(locked: ReadonlyMap<number, LockedAdvertiser>, id: number): LockedAdvertiser {
+function lockedOf(locked: ReadonlyMap<number, AdvertiserBalance>, id: number): AdvertiserBalance {
   const advertiser = locked.get(id);
   if (advertiser === undefined) throw unknownAdvertiser(id);
   return advertiser;

@@ -24,10 +24,10 @@ import {
   userAgentsOf,
 } from '../../ledger/charge/user-agents.ts';
 import {
+  type AdvertiserBalance,
   BEGIN_CHARGE,
   beginCharge,
   blockNewAds,
-  type LockedAdvertiser,
   lockAdvertisers,
   lockSpoolsExclusive,
   lockSpoolsShared,
@@ -282,7 +282,7 @@ async function readKnownAds(connection: Connection, ids: readonly number[]): Pro
 function failIfUnlocked(
   clicks: readonly ReadClick[],
   ads: ReadonlyMap<number, KnownAd>,
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
+  advertisers: ReadonlyMap<number, AdvertiserBalance>,
 ): void {
   // The usual case, and there are fewer ads than clicks.
   if ([...ads.values()].every(({ advertiserId }) => advertisers.has(advertiserId))) return;
@@ -297,7 +297,7 @@ function failIfUnlocked(
 
 function balancesOf(
   ads: ReadonlyMap<number, KnownAd>,
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
+  advertisers: ReadonlyMap<number, AdvertiserBalance>,
   prior: PriorOutcomes,
   days: ReadonlyMap<number, readonly CampaignDay[]>,
 ): Balances {

@@ -14,7 +14,7 @@ const PRICE_MICROS = 1;
  * Whether a click could be charged now: charges a synthetic click in a transaction that is rolled back, so nothing is stored. The result
  * tells a faulty record from a faulty ledger when there is no other click to compare with, as in a function that receives one record.
  *
- * The click has a nonce if `record` has one, and belongs to another advertiser if there is one, but to none in `blocked`, whose rows
+ * The click has a nonce if `record` has one, and belongs to another advertiser if there is one, but to none in `locked`, whose rows
  * cannot be locked. It must be charged, because a click that is over budget or rejected does not change a budget: a fault of budgets would
  * look like one of the record. If no budget pays for any click, it must not be rejected.
  */
@@ -22,14 +22,14 @@ export async function dryRunCharge(
   pool: Pool,
   record: ReadRecord,
   options: ChargeOptions,
-  blocked: readonly number[] = [],
+  locked: readonly number[] = [],
 ): Promise<boolean> {
   const advertiserId = record.is === 'click' ? record.click.advertiserId : 0;
   try {
     return await inTransaction(
       pool,
       async (connection) => {
-        const ad = await readTestAd(connection, advertiserId, blocked);
+        const ad = await readTestAd(connection, advertiserId, locked);
         if (ad === null) return false;
         const click = syntheticClick(ad, record, await databaseTime(connection));
         const { outcomes } = await settle(connection, [click], options);

@@ -1,5 +1,5 @@
 import type { KnownAd } from '../../ledger/charge/balances.ts';
-import type { LockedAdvertiser } from '../../ledger/charge-locks.ts';
+import type { AdvertiserBalance } from '../../ledger/charge-locks.ts';
 import type { Allocation } from './allocate.ts';
 
 /** Ids of advertisers that a batch has brought to a limit. */
@@ -13,7 +13,7 @@ export type ReachedLimits = {
 /** Compares what remains after a batch with the limits of its advertisers. */
 export function findReachedLimits(
   allocation: Allocation,
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
+  advertisers: ReadonlyMap<number, AdvertiserBalance>,
   ads: ReadonlyMap<number, KnownAd>,
 ): ReachedLimits {
   const lowBudget: number[] = [];

@@ -2,7 +2,7 @@ import type { ReadRecord } from '../../contract/click-event.ts';
 import { identityOf, type Rejection, type RejectReason } from '../../ledger/charge/dead-letters.ts';
 import type { SettledClick } from '../../ledger/charge/ledger-rows.ts';
 import type { Verdict } from '../../ledger/charge/outcome.ts';
-import type { LockedAdvertiser } from '../../ledger/charge-locks.ts';
+import type { AdvertiserBalance } from '../../ledger/charge-locks.ts';
 import type { SpoolCounts } from '../../ledger/spools/spool-counters.ts';
 
 /** The result of one record: the outcome of a click, or `duplicate` or `watermark`, which settle nothing. */
@@ -62,7 +62,7 @@ export function outcomesOf(
 /** Sums the over-budget clicks that the ad server recorded while the budget was not flagged as exhausted, without those of load tests. */
 export function overDeliveryOf(
   settled: readonly SettledClick[],
-  advertisers: ReadonlyMap<number, LockedAdvertiser>,
+  advertisers: ReadonlyMap<number, AdvertiserBalance>,
 ): Map<number, OverDelivery> {
   const sums = new Map<number, OverDelivery>();
   for (const { record, verdict } of settled) {

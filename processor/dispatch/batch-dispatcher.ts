@@ -6,9 +6,9 @@ import type { Metrics } from '../../common/telemetry/metrics.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
 import { copyRecord, type ReadRecord } from '../../contract/click-event.ts';
 import { BatchSettler, type SettlerOptions } from './batch-settler.ts';
-import { BlockedAdvertisers } from './blocked-advertisers.ts';
 import { Capacity } from './capacity.ts';
 import { CommitProbes } from './commit-probes.ts';
+import { LockedAdvertisers } from './locked-advertisers.ts';
 import { openSubmission, type Share, settleShare, stoppingError } from './submission.ts';
 
 export type DispatcherOptions = SettlerOptions & {
@@ -50,7 +50,7 @@ type Taken = { readonly share: Share; readonly lane: Lane };
  * a click that has to wait delays only its lane.
  *
  * The clicks of an advertiser whose row another session keeps locked are set aside in their order, and the others go on (see
- * `BlockedAdvertisers`). They stay unsettled, so no checkpoint passes them. What happens to a batch that fails is in `retry-policy.ts`.
+ * `LockedAdvertisers`). They stay unsettled, so no checkpoint passes them. What happens to a batch that fails is in `retry-policy.ts`.
  */
 export class BatchDispatcher implements BatchSink {
   private readonly options: DispatcherOptions;
@@ -62,7 +62,7 @@ export class BatchDispatcher implements BatchSink {
   private readonly capacity: Capacity;
   private readonly probes = new CommitProbes();
   private readonly settler: BatchSettler;
-  private readonly locked: BlockedAdvertisers<Share>;
+  private readonly locked: LockedAdvertisers<Share>;
 
   constructor(
     pool: Pool,
@@ -72,7 +72,7 @@ export class BatchDispatcher implements BatchSink {
     this.options = options;
     const { batchSize, lanes } = options;
     this.capacity = new Capacity({ records: batchSize * lanes * BATCHES_AHEAD, bytes: BYTES_MAX }, ASIDE_MAX);
-    this.locked = new BlockedAdvertisers<Share>(pool, {
+    this.locked = new LockedAdvertisers<Share>(pool, {
       logger: deps.logger,
       stopping: this.stop.signal,
       onUnlocked: (shares, advertiserId) => this.resume(shares, advertiserId),

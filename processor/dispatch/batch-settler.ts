@@ -10,8 +10,8 @@ import { type ChargeOptions, chargeClicks } from '../charge/charge-clicks.ts';
 import { dryRunCharge } from '../charge/dry-run.ts';
 import { quarantine } from '../charge/quarantine.ts';
 import { countBatch } from './batch-metrics.ts';
-import type { BlockedAdvertisers } from './blocked-advertisers.ts';
 import type { CommitProbes } from './commit-probes.ts';
+import type { LockedAdvertisers } from './locked-advertisers.ts';
 import { afterFailure, type BatchFailureKind, nextStep } from './retry-policy.ts';
 import { stoppingError } from './submission.ts';
 
@@ -33,7 +33,7 @@ export type SettlerDeps = {
   readonly logger: Logger;
   /** Called if a constraint contradicts the charge's arithmetic: nothing of the batch was kept, and the process must stop. */
   readonly onInvariant: (error: unknown) => void;
-  readonly locked: Pick<BlockedAdvertisers<unknown>, 'detect' | 'ids'>;
+  readonly locked: Pick<LockedAdvertisers<unknown>, 'detect' | 'ids'>;
   readonly probes: CommitProbes;
   /** Ends every retry. */
   readonly stop: AbortSignal;

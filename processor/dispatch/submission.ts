@@ -1,4 +1,4 @@
-import { BLOCKED, STOPPING, type SubmitOptions } from '../../brokers/event-source.ts';
+import { ADVERTISER_LOCKED, STOPPING, type SubmitOptions } from '../../brokers/event-source.ts';
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
@@ -30,7 +30,7 @@ export function openSubmission(
   const onAbort = () => submission.end(stoppingError());
   const submission: Submission = {
     unsettled: count,
-    abandoned: options?.abandonBlocked ? 0 : null,
+    abandoned: options?.abandonLocked ? 0 : null,
     ended: false,
     end: (error) => {
       if (submission.ended) return;
@@ -49,7 +49,9 @@ export function settleShare(submission: Submission, count: number): void {
   const abandoned = submission.abandoned ?? 0;
   if (submission.unsettled > abandoned) return;
   const message = `${counted(abandoned, 'click waits', 'clicks wait')}, because another session keeps rows of their advertisers locked`;
-  submission.end(abandoned === 0 ? undefined : new TollwayError(BLOCKED, message, { retryable: true }));
+  submission.end(
+    abandoned === 0 ? undefined : new TollwayError(ADVERTISER_LOCKED, message, { retryable: true }),
+  );
 }
 
 /** The error that returns records unsettled to their source when the dispatcher or the source stops. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type BatchSink, BLOCKED, type EventSource } from '../../brokers/event-source.ts';
+import { ADVERTISER_LOCKED, type BatchSink, type EventSource } from '../../brokers/event-source.ts';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
@@ -293,7 +293,7 @@ it('a consumer that waits for locked advertisers says so and is not failing, bec
     {
       waitForCapacity: async () => {},
       submit: async () => {
-        throw new TollwayError(BLOCKED, 'The advertiser is locked');
+        throw new TollwayError(ADVERTISER_LOCKED, 'The advertiser is locked');
       },
       commitProbes: () => [],
       forget: () => {},

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
+import { ADVERTISER_LOCKED, STOPPING } from '../../brokers/event-source.ts';
 import { ERROR_CODES } from '../../common/error-codes.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { failureKind } from '../../common/postgres/postgres.ts';
@@ -19,7 +19,7 @@ const rows = page.split('\n').flatMap((line) => {
 });
 
 /** Codes that are constants in the code. */
-const NAMED: Readonly<Record<string, string>> = { BLOCKED, STOPPING, LOST_RACE: 'lost_race' };
+const NAMED: Readonly<Record<string, string>> = { ADVERTISER_LOCKED, STOPPING, LOST_RACE: 'lost_race' };
 
 type Made = { readonly code: string; readonly retryable: boolean };
 

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BLOCKED, STOPPING } from '../../brokers/event-source.ts';
+import { ADVERTISER_LOCKED, STOPPING } from '../../brokers/event-source.ts';
 import { encodeChunk } from '../../brokers/postgres/chunk.ts';
 import { createPostgresSource } from '../../brokers/postgres/source.ts';
 import { parseConfig } from '../../common/config/config.ts';
@@ -10,7 +10,7 @@ import type { ReadRecord } from '../../contract/click-event.ts';
 import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { collectGauges } from '../../processor/collect-gauges.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';
-import { BlockedAdvertisers } from '../../processor/dispatch/blocked-advertisers.ts';
+import { LockedAdvertisers } from '../../processor/dispatch/locked-advertisers.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { capturedLog, silent } from '../support/loggers.ts';
@@ -21,7 +21,7 @@ let database: TestDatabase & { drop: () => Promise<void> };
 let pool: Pool;
 let holder: PoolClient;
 let dispatcher: BatchDispatcher;
-let blocked: Account;
+let locked: Account;
 let other: Account;
 let spool: TestSpool;
 let log: ReturnType<typeof capturedLog>;
@@ -38,7 +38,7 @@ beforeEach(async () => {
       );
     Object.assign(client, { query: hasty });
   });
-  blocked = await addAccount(database.pool);
+  locked = await addAccount(database.pool);
   other = await addAccount(database.pool);
   spool = new TestSpool();
   log = capturedLog();
@@ -75,7 +75,7 @@ function newDispatcher(): BatchDispatcher {
 }
 
 const mixed = (count: number): ReadRecord[] =>
-  Array.from({ length: count }, (_, index) => spool.click({ ad: (index % 2 === 0 ? blocked : other).ad }));
+  Array.from({ length: count }, (_, index) => spool.click({ ad: (index % 2 === 0 ? locked : other).ad }));
 const charged = async ({ advertiser }: Account): Promise<number> => {
   const { rowCount } = await database.pool.query('select from ledger where advertiser_id = $1', [
     advertiser.id,
@@ -83,26 +83,26 @@ const charged = async ({ advertiser }: Account): Promise<number> => {
   return rowCount ?? 0;
 };
 const holdAdvertiser = () =>
-  holder.query('select from advertiser where id = $1 for update', [blocked.advertiser.id]);
+  holder.query('select from advertiser where id = $1 for update', [locked.advertiser.id]);
 
 describe('an advertiser whose row another session keeps locked', () => {
   it('is set aside while the others of its lane are charged, is named, and is charged once it is unlocked', async () => {
     await holdAdvertiser();
     const first = dispatcher.submit([...mixed(20), spool.watermark()]);
     await expect.poll(() => charged(other)).toBe(10);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
+    expect(problems()).toContain(`settlement for advertiser ${locked.advertiser.id} (Test advertiser)`);
     expect(await setAside()).toBe(10);
     // Later clicks do not wait for the lock again, and other submissions end.
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     const second = dispatcher.submit(mixed(6));
     await expect.poll(() => charged(other)).toBe(14);
-    expect(await charged(blocked)).toBe(0);
+    expect(await charged(locked)).toBe(0);
     await holder.query('commit');
     await Promise.all([first, second]);
-    expect(await charged(blocked)).toBe(13);
+    expect(await charged(locked)).toBe(13);
     expect(problems()).toEqual([]);
     expect(await setAside()).toBe(0);
-    const { id } = blocked.advertiser;
+    const { id } = locked.advertiser;
     expect(log.lines).toEqual([
       `warn Another session keeps a row of advertiser ${id} (Test advertiser) locked. Its clicks wait; all others are charged. ` +
         'End that session: docs/runbook.md#tollwaysettlementblocked',
@@ -115,11 +115,11 @@ describe('an advertiser whose row another session keeps locked', () => {
     'is found, too, when the locked row is that of its %s',
     async (table) => {
       // With a cap, the charge must update the campaign; it also sets the budget-exhausted flag of the ad.
-      blocked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
-      await holder.query(`select from ${table} where advertiser_id = $1 for update`, [blocked.advertiser.id]);
+      locked = await addAccount(database.pool, { budget: '1.00', cap: '1.00' });
+      await holder.query(`select from ${table} where advertiser_id = $1 for update`, [locked.advertiser.id]);
       const delivered = dispatcher.submit(mixed(10));
       await expect.poll(() => charged(other)).toBe(5);
-      expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
+      expect(problems()).toContain(`settlement for advertiser ${locked.advertiser.id} (Test advertiser)`);
       await holder.query('commit');
       await delivered;
       expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 1 });
@@ -127,30 +127,30 @@ describe('an advertiser whose row another session keeps locked', () => {
   );
 
   it('is found, too, when the locked row is that of a day with a daily cap', async () => {
-    blocked = await addAccount(database.pool, { dailyCap: '1.00' });
-    await dispatcher.submit([spool.click({ ad: blocked.ad })]);
-    await holder.query('select from campaign_day where campaign_id = $1 for update', [blocked.campaign.id]);
+    locked = await addAccount(database.pool, { dailyCap: '1.00' });
+    await dispatcher.submit([spool.click({ ad: locked.ad })]);
+    await holder.query('select from campaign_day where campaign_id = $1 for update', [locked.campaign.id]);
     const delivered = dispatcher.submit(mixed(10));
     await expect.poll(() => charged(other)).toBe(5);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
+    expect(problems()).toContain(`settlement for advertiser ${locked.advertiser.id} (Test advertiser)`);
     await holder.query('commit');
     await delivered;
     expect(await expectBalanced(database.pool)).toMatchObject({ charged: 9, overBudget: 2 });
   });
 
   it('keeps the order of its clicks: its budget pays for the first ones', async () => {
-    blocked = await addAccount(database.pool, { budget: '1.00' });
+    locked = await addAccount(database.pool, { budget: '1.00' });
     await holdAdvertiser();
-    const early = Array.from({ length: 4 }, () => spool.click({ ad: blocked.ad }));
+    const early = Array.from({ length: 4 }, () => spool.click({ ad: locked.ad }));
     const first = dispatcher.submit([...early, spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(1);
-    const later = dispatcher.submit([spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })]);
+    const later = dispatcher.submit([spool.click({ ad: locked.ad }), spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(2);
     await holder.query('commit');
     await Promise.all([first, later]);
     const { rows } = await database.pool.query<{ id: string }>(
       "select click_id as id from ledger where advertiser_id = $1 and outcome = 'charged' order by click_id",
-      [blocked.advertiser.id],
+      [locked.advertiser.id],
     );
     expect(rows.map(({ id }) => id)).toEqual(early.map(({ click }) => click.clickId));
   });
@@ -161,7 +161,7 @@ describe('an advertiser whose row another session keeps locked', () => {
   ])('leaves no capacity when too many %s are set aside', async (_, deliveries, userAgent) => {
     await holdAdvertiser();
     const delivered: Promise<void>[] = [];
-    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: blocked.ad, userAgent }));
+    const clicks = () => Array.from({ length: 500 }, () => spool.click({ ad: locked.ad, userAgent }));
     for (let count = 0; count < deliveries; count += 1) {
       await dispatcher.waitForCapacity();
       delivered.push(dispatcher.submit(clicks()));
@@ -174,7 +174,7 @@ describe('an advertiser whose row another session keeps locked', () => {
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     await dispatcher.submit([spool.click({ ad: other.ad })]);
     expect(hasCapacity).toBe(false);
-    expect(problems()).toContain(`settlement for advertiser ${blocked.advertiser.id} (Test advertiser)`);
+    expect(problems()).toContain(`settlement for advertiser ${locked.advertiser.id} (Test advertiser)`);
     dispatcher.abort();
     expect((await Promise.allSettled(delivered)).every(({ status }) => status === 'rejected')).toBe(true);
   });
@@ -182,8 +182,8 @@ describe('an advertiser whose row another session keeps locked', () => {
   it('is abandoned if the source says so, and is dropped if the source aborts', async () => {
     await holdAdvertiser();
     const batch = mixed(10);
-    await expect(dispatcher.submit(batch, undefined, { abandonBlocked: true })).rejects.toMatchObject({
-      code: BLOCKED,
+    await expect(dispatcher.submit(batch, undefined, { abandonLocked: true })).rejects.toMatchObject({
+      code: ADVERTISER_LOCKED,
     });
     expect(await charged(other)).toBe(5);
     const gone = new AbortController();
@@ -209,9 +209,9 @@ describe('an advertiser whose row another session keeps locked', () => {
     await expect.poll(() => charged(other)).toBe(12);
     await publish([spool.click({ ad: other.ad })]);
     await expect.poll(() => charged(other)).toBe(13);
-    expect(await charged(blocked)).toBe(0);
+    expect(await charged(locked)).toBe(0);
     await holder.query('commit');
-    await expect.poll(() => charged(blocked), { timeout: 5_000 }).toBe(12);
+    await expect.poll(() => charged(locked), { timeout: 5_000 }).toBe(12);
     await expect
       .poll(
         async () => (await database.pool.query('select from broker_chunk where settled_at is null')).rowCount,
@@ -234,22 +234,22 @@ it('a lock of a whole table blocks all clicks, names no advertiser, and all are 
   expect(await expectBalanced(database.pool)).toMatchObject({ charged: 4 });
 });
 
-describe('the blocked advertisers', () => {
+describe('the locked advertisers', () => {
   const lockTimeout = Object.assign(new Error('lock timeout'), { code: '55P03' });
   const stop = { now: new AbortController() };
   let freed: (number | string[])[];
-  let locked: BlockedAdvertisers<string>;
+  let advertisers: LockedAdvertisers<string>;
   beforeEach(() => {
     stop.now = new AbortController();
     freed = [];
-    locked = new BlockedAdvertisers<string>(pool, {
+    advertisers = new LockedAdvertisers<string>(pool, {
       logger: silent,
       stopping: stop.now.signal,
       onUnlocked: (waiting, advertiserId) => void freed.push(advertiserId, waiting),
     });
   });
   afterEach(() => stop.now.abort());
-  const clicks = () => [spool.click({ ad: blocked.ad }), spool.click({ ad: other.ad })];
+  const clicks = () => [spool.click({ ad: locked.ad }), spool.click({ ad: other.ad })];
   /** Resolves after `count` more checks of the locks. */
   const looks = async (count: number) => {
     let seen = 0;
@@ -262,68 +262,68 @@ describe('the blocked advertisers', () => {
     await new Promise((resolve) => setImmediate(resolve));
   };
 
-  it('stay blocked as long as their rows are locked, however often that is checked', async () => {
+  it('stay locked as long as their rows are locked, however often that is checked', async () => {
     await holdAdvertiser();
-    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
-    locked.hold(blocked.advertiser.id, 'a click');
+    expect(await advertisers.detect(lockTimeout, clicks())).toBe(true);
+    advertisers.hold(locked.advertiser.id, 'a click');
     await looks(1);
-    expect([locked.ids, freed]).toEqual([[blocked.advertiser.id], []]);
+    expect([advertisers.ids, freed]).toEqual([[locked.advertiser.id], []]);
   });
 
   it('keep the clicks set aside when another charge finds the same lock', async () => {
     await holdAdvertiser();
-    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
-    locked.hold(blocked.advertiser.id, 'a click');
-    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
+    expect(await advertisers.detect(lockTimeout, clicks())).toBe(true);
+    advertisers.hold(locked.advertiser.id, 'a click');
+    expect(await advertisers.detect(lockTimeout, clicks())).toBe(true);
     await holder.query('commit');
-    await expect.poll(() => freed, { timeout: 5_000 }).toEqual([blocked.advertiser.id, ['a click']]);
+    await expect.poll(() => freed, { timeout: 5_000 }).toEqual([locked.advertiser.id, ['a click']]);
   });
 
   it('are unlocked a second time, too', async () => {
     for (let turn = 1; turn <= 2; turn += 1) {
       await holder.query('begin');
       await holdAdvertiser();
-      expect(await locked.detect(lockTimeout, clicks())).toBe(true);
+      expect(await advertisers.detect(lockTimeout, clicks())).toBe(true);
       await holder.query('commit');
-      await expect.poll(() => locked.unlockedCount, { timeout: 5_000 }).toBe(turn);
+      await expect.poll(() => advertisers.unlockedCount, { timeout: 5_000 }).toBe(turn);
     }
   });
 
-  it('stay blocked while the database does not answer', async () => {
+  it('stay locked while the database does not answer', async () => {
     await holdAdvertiser();
-    expect(await locked.detect(lockTimeout, clicks())).toBe(true);
+    expect(await advertisers.detect(lockTimeout, clicks())).toBe(true);
     const connect = vi.spyOn(pool, 'connect').mockImplementation(() => Promise.reject(new Error('away')));
     await holder.query('commit');
     await expect.poll(() => connect.mock.calls.length, { timeout: 5_000 }).toBeGreaterThan(0);
     await new Promise((resolve) => setImmediate(resolve));
     expect(freed).toEqual([]);
     connect.mockRestore();
-    await expect.poll(() => locked.unlockedCount, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => advertisers.unlockedCount, { timeout: 5_000 }).toBe(1);
   });
 
   it('are none after another error, a short lock, or a lock of a whole table', async () => {
     await holdAdvertiser();
-    expect(await locked.detect(new Error('other'), clicks())).toBe(false);
-    const detected = locked.detect(lockTimeout, clicks());
+    expect(await advertisers.detect(new Error('other'), clicks())).toBe(false);
+    const detected = advertisers.detect(lockTimeout, clicks());
     await looks(1);
     await holder.query('commit');
     expect(await detected).toBe(false);
     await holder.query('begin; lock table advertiser in access exclusive mode');
-    expect(await locked.detect(lockTimeout, clicks())).toBe(false);
-    expect([locked.ids, locked.problems]).toEqual([[], []]);
+    expect(await advertisers.detect(lockTimeout, clicks())).toBe(false);
+    expect([advertisers.ids, advertisers.problems]).toEqual([[], []]);
   });
 
   it('are named in problems, at most ten of them', async () => {
-    const accounts = [blocked];
+    const accounts = [locked];
     while (accounts.length < 12) accounts.push(await addAccount(database.pool));
     const ids = accounts.map(({ advertiser }) => advertiser.id);
     const named = ids.map((id) => `${id} (Test advertiser)`);
     await holder.query('select from advertiser where id = any($1) for update', [ids]);
-    await locked.detect(
+    await advertisers.detect(
       lockTimeout,
       accounts.map(({ ad }) => spool.click({ ad })),
     );
-    expect(locked.problems.map(({ what }) => what)).toEqual([
+    expect(advertisers.problems.map(({ what }) => what)).toEqual([
       `settlement for advertisers ${named.slice(0, 10).join(', ')} and 2 more`,
     ]);
   });

@@ -4,7 +4,7 @@ import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Problem } from '../../common/telemetry/problems.ts';
 import type { ReadClick, ReadRecord } from '../../contract/click-event.ts';
-import { findLockedAdvertisers } from '../../ledger/charge/locked-advertisers.ts';
+import { findLockedAdvertisers } from '../../ledger/charge/find-locked-advertisers.ts';
 
 /** SQLSTATE lock_not_available: a lock was not granted in time. */
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -15,7 +15,7 @@ const SECOND_CHECK_MS = 100;
 /** Maximum number of advertisers that `problems` names. */
 const NAMED_MAX = 10;
 
-type Blocked<Waiting> = {
+type LockedAdvertiser<Waiting> = {
   /** The id of the advertiser and its name, such as `3 (Blue Shoes)`. */
   readonly named: string;
   readonly click: ReadClick;
@@ -30,14 +30,14 @@ type Blocked<Waiting> = {
  *
  * Queries the database only after a charge has timed out on a lock, so the usual path has no cost.
  */
-export class BlockedAdvertisers<Waiting> {
+export class LockedAdvertisers<Waiting> {
   private readonly pool: Pool;
   private readonly logger: Logger;
   private readonly stopping: AbortSignal;
   private readonly onUnlocked: (waiting: Waiting[], advertiserId: number) => void;
-  private readonly blocked = new Map<number, Blocked<Waiting>>();
+  private readonly advertisers = new Map<number, LockedAdvertiser<Waiting>>();
   private isProbing = false;
-  /** How many times the rows of a blocked advertiser were unlocked. */
+  /** How many times the rows of a locked advertiser were unlocked. */
   unlockedCount = 0;
 
   constructor(
@@ -55,33 +55,33 @@ export class BlockedAdvertisers<Waiting> {
   }
 
   get size(): number {
-    return this.blocked.size;
+    return this.advertisers.size;
   }
 
   get ids(): number[] {
-    return [...this.blocked.keys()];
+    return [...this.advertisers.keys()];
   }
 
   has(advertiserId: number): boolean {
-    return this.blocked.has(advertiserId);
+    return this.advertisers.has(advertiserId);
   }
 
-  /** The blocked advertisers as one problem, or an empty list. */
+  /** The locked advertisers as one problem, or an empty list. */
   get problems(): readonly Problem[] {
-    if (this.blocked.size === 0) return [];
-    const named = [...this.blocked.values()]
+    if (this.advertisers.size === 0) return [];
+    const named = [...this.advertisers.values()]
       .slice(0, NAMED_MAX)
       .map((advertiser) => advertiser.named)
       .join(', ');
-    const more = this.blocked.size > NAMED_MAX ? ` and ${this.blocked.size - NAMED_MAX} more` : '';
-    const noun = this.blocked.size === 1 ? 'advertiser' : 'advertisers';
-    const sinceMs = Math.min(...[...this.blocked.values()].map((advertiser) => advertiser.sinceMs));
+    const more = this.advertisers.size > NAMED_MAX ? ` and ${this.advertisers.size - NAMED_MAX} more` : '';
+    const noun = this.advertisers.size === 1 ? 'advertiser' : 'advertisers';
+    const sinceMs = Math.min(...[...this.advertisers.values()].map((advertiser) => advertiser.sinceMs));
     const reason = 'another session keeps their rows locked, so their clicks wait';
     return [{ what: `settlement for ${noun} ${named}${more}`, reason, forMs: performance.now() - sinceMs }];
   }
 
   /**
-   * Whether the charge of `batch` failed because rows of an advertiser are locked. Marks those advertisers as blocked; the rest of the
+   * Whether the charge of `batch` failed because rows of an advertiser are locked. Notes those advertisers; the rest of the
    * batch can be settled again.
    */
   async detect(error: unknown, batch: readonly ReadRecord[]): Promise<boolean> {
@@ -93,28 +93,28 @@ export class BlockedAdvertisers<Waiting> {
     for (const record of clicks) {
       const { advertiserId } = record.click;
       const name = still.get(advertiserId);
-      if (name === undefined || this.blocked.has(advertiserId)) continue;
+      if (name === undefined || this.advertisers.has(advertiserId)) continue;
       const named = `${advertiserId} (${name})`;
-      this.blocked.set(advertiserId, { named, click: record, sinceMs: performance.now(), waiting: [] });
+      this.advertisers.set(advertiserId, { named, click: record, sinceMs: performance.now(), waiting: [] });
       this.logger.warn(
         { advertiser: advertiserId },
         `Another session keeps a row of advertiser ${named} locked. Its clicks wait; all others are charged. ` +
           'End that session: docs/runbook.md#tollwaysettlementblocked',
       );
     }
-    if (this.blocked.size > 0 && !this.isProbing) void this.probe();
+    if (this.advertisers.size > 0 && !this.isProbing) void this.probe();
     return still.size > 0;
   }
 
-  /** Holds clicks of a blocked advertiser until its rows are unlocked. */
+  /** Holds clicks of a locked advertiser until its rows are unlocked. */
   hold(advertiserId: number, waiting: Waiting): void {
-    this.blocked.get(advertiserId)?.waiting.push(waiting);
+    this.advertisers.get(advertiserId)?.waiting.push(waiting);
   }
 
   /** Removes and returns what matches. */
   remove(matches: (waiting: Waiting) => boolean): Waiting[] {
     const removed: Waiting[] = [];
-    for (const advertiser of this.blocked.values()) {
+    for (const advertiser of this.advertisers.values()) {
       const matching = advertiser.waiting.filter(matches);
       if (matching.length === 0) continue;
       removed.push(...matching);
@@ -125,16 +125,16 @@ export class BlockedAdvertisers<Waiting> {
 
   private async probe(): Promise<void> {
     this.isProbing = true;
-    while (this.blocked.size > 0) {
+    while (this.advertisers.size > 0) {
       await sleep(PROBE_MS, this.stopping);
       if (this.stopping.aborted) return;
       const locked = await this.findLocked(
-        [...this.blocked.values()].map(({ click }) => click),
+        [...this.advertisers.values()].map(({ click }) => click),
         'all',
       );
-      for (const [advertiserId, { named, sinceMs, waiting }] of this.blocked) {
+      for (const [advertiserId, { named, sinceMs, waiting }] of this.advertisers) {
         if (locked.has(advertiserId)) continue;
-        this.blocked.delete(advertiserId);
+        this.advertisers.delete(advertiserId);
         this.unlockedCount += 1;
         const seconds = Math.round((performance.now() - sinceMs) / 1_000);
         this.logger.warn(
