@@ -73,7 +73,14 @@ export async function serveConsole(
     setting: 'CONSOLE_OPS_PORT',
     allowedHosts: config.OPS_ALLOWED_HOSTS,
   };
-  const app = await createApp({ pool, longPool, config, metrics, logger, reportsTaken: reporter.taken });
+  const app = await createApp({
+    pool,
+    longPool,
+    config,
+    metrics,
+    logger,
+    reportingState: reporter.reportingState,
+  });
   await listen(app, config);
   onShutdown({ name: 'API port', close: () => app.close() });
   const ops = await serveOperations(operations, address, { metrics, logger });

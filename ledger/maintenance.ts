@@ -17,15 +17,15 @@ import {
   type Retention,
 } from './partitions.ts';
 import { rollUp, rollUpDroppedDay } from './reports/rollup.ts';
-import { deleteOldSeenDuplicates } from './spools/seen-duplicates.ts';
-import { formatMultirange } from './spools/sequence-ranges.ts';
 import {
   addCounters,
   COUNTER_COLUMNS,
   NIL_SPOOL_ID,
   type SpoolCounterRow,
   type SpoolCounters,
-} from './spools/spool-counters.ts';
+} from './spools/counters.ts';
+import { deleteOldSeenDuplicates } from './spools/seen-duplicates.ts';
+import { formatMultirange } from './spools/sequence-ranges.ts';
 
 /** Time between raising a floor and dropping the partitions below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;

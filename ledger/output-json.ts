@@ -3,7 +3,7 @@ import type { Statement } from './accounts/statement.ts';
 import type { ClickStory } from './clicks/click-story.ts';
 import type { ListedClick } from './clicks/list-clicks.ts';
 import type { AdvertiserReconciliation, Reconciliation } from './reconciliation/reconcile.ts';
-import type { Report, ReportRow } from './reports/reports.ts';
+import type { Report, ReportRow } from './reports/report.ts';
 
 /** The JSON of reports, statements, click stories and reconciliations, which the command line prints and the HTTP API answers with. */
 

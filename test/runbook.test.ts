@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { PROBLEM_KINDS } from '../ledger/reconciliation/reconciliation-problem.ts';
+import { PROBLEM_KINDS } from '../ledger/reconciliation/problem.ts';
 import { cellsOf, headingsOf, readPage, rowsOf } from './support/markdown.ts';
 
 const root = join(import.meta.dirname, '..');

@@ -12,7 +12,7 @@ import {
   type Report,
   type ReportKey,
   readReport,
-} from '../../ledger/reports/reports.ts';
+} from '../../ledger/reports/report.ts';
 import { type Output, rowsCommand, withDatabase } from '../context.ts';
 import { parseId } from '../parse.ts';
 import { type Format, printCsv, printJson, printNote, printTable } from '../print.ts';

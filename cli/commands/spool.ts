@@ -12,7 +12,7 @@ import {
   listSpoolCorrections,
   readCorrectionBefore,
   type SpoolCorrection,
-} from '../../ledger/spools/spool-corrections.ts';
+} from '../../ledger/spools/corrections.ts';
 import { adoptDeadSpools, adoptSpool, type DeadSpool } from '../../producer/dead-spools.ts';
 import { Relay, type RelayDeps } from '../../producer/relay.ts';
 import { createWatermarkLog } from '../../producer/watermark-sender.ts';

@@ -12,8 +12,8 @@ import {
   listDeliveries,
   replayDelivery,
   replayFailed,
-} from '../../ledger/webhooks/webhook-deliveries.ts';
-import type { TargetRule } from '../../ledger/webhooks/webhook-url.ts';
+} from '../../ledger/webhooks/deliveries.ts';
+import type { TargetRule } from '../../ledger/webhooks/target-url.ts';
 import {
   addWebhook,
   listWebhooks,

@@ -1,9 +1,7 @@
 import { countWaiting } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { readLiveBudgets } from '../../ledger/live/budgets.ts';
 import { BurnRates } from '../../ledger/live/burn-rate.ts';
-import { clickToChargeSeconds, readLatestClicks } from '../../ledger/live/latest-clicks.ts';
-import { readLiveBudgets } from '../../ledger/live/live-budgets.ts';
-import { LiveFlow } from '../../ledger/live/live-flow.ts';
 import {
   booksJson,
   budgetJson,
@@ -11,11 +9,13 @@ import {
   problemJson,
   reasonsJson,
   topJson,
-} from '../../ledger/live/live-json.ts';
-import { readSettledTotals, type SettledTotals } from '../../ledger/live/live-totals.ts';
+} from '../../ledger/live/event-json.ts';
+import { LiveFlow } from '../../ledger/live/flow.ts';
+import { clickToChargeSeconds, readLatestClicks } from '../../ledger/live/latest-clicks.ts';
+import { readLiveSums } from '../../ledger/live/sums.ts';
+import { readSettledTotals, type SettledTotals } from '../../ledger/live/totals.ts';
 import type { Component } from '../../ledger/operations/part-numbers.ts';
 import { readProblems } from '../../ledger/operations/read-problems.ts';
-import { readLiveSums } from '../../ledger/reports/live-sums.ts';
 
 /** What `tollway top` shows, as JSON. The fields are those of the events of `/v1/events`. */
 export type TopFrame = Awaited<ReturnType<TopReads['next']>>;

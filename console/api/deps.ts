@@ -5,7 +5,7 @@ import type { Config } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { Metrics } from '../../common/telemetry/metrics.ts';
-import type { ReportsTaken } from '../../ledger/operations/reports-taken.ts';
+import type { ReportingState } from '../../ledger/operations/reporting-state.ts';
 import type { LongRequests } from './long-requests.ts';
 import type { RouteErrorCode } from './problem.ts';
 import type { SessionCookie } from './session-cookie.ts';
@@ -19,7 +19,7 @@ export type Deps = {
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** Whether the database takes the reports of this process; absent if it does not report. */
-  readonly reportsTaken?: () => ReportsTaken;
+  readonly reportingState?: () => ReportingState;
 };
 
 /** What the routes whose requests can use the database for minutes need besides. */

@@ -1,6 +1,6 @@
+import type { LiveBudget } from '../../ledger/live/budgets.ts';
 import type { BurnRates } from '../../ledger/live/burn-rate.ts';
-import type { LiveBudget } from '../../ledger/live/live-budgets.ts';
-import { budgetJson } from '../../ledger/live/live-json.ts';
+import { budgetJson } from '../../ledger/live/event-json.ts';
 import type { LiveBudgetRow } from './live-events.ts';
 
 /** Shortest time between two checks whether only the rates of budgets have changed, in ms. */

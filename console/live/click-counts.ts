@@ -1,10 +1,6 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { clicksJson } from '../../ledger/live/live-json.ts';
-import {
-  type OutcomeTotals,
-  readAdvertiserTotals,
-  readSettledTotals,
-} from '../../ledger/live/live-totals.ts';
+import { clicksJson } from '../../ledger/live/event-json.ts';
+import { type OutcomeTotals, readAdvertiserTotals, readSettledTotals } from '../../ledger/live/totals.ts';
 import type { LiveClicks } from './live-events.ts';
 
 /** Clicks of single advertisers that arrive later than this after they were made are not counted, in ms. */

@@ -4,9 +4,9 @@ import { errorMessage } from '../../common/errors.ts';
 import { partAddresses } from '../../common/part-addresses.ts';
 import { type Health, NO_ANSWER, queryPart, READY } from '../../common/part-health.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { healthOf } from '../../ledger/operations/health-of-parts.ts';
 import { type Part, readParts } from '../../ledger/operations/parts.ts';
-import { judgeParts, type ReportsTaken, reportsOfOthers } from '../../ledger/operations/reports-taken.ts';
+import { healthOf } from '../../ledger/operations/parts-health.ts';
+import { judgeParts, type ReportingState, reportsOfOthers } from '../../ledger/operations/reporting-state.ts';
 
 /** Longest wait for the database, in ms. */
 const ANSWER_MS_MAX = 2_000;
@@ -25,11 +25,11 @@ export type PartsHealth = {
 export function healthReader(
   pool: Pool,
   config: Config,
-  reportsTaken?: () => ReportsTaken,
+  reportingState?: () => ReportingState,
 ): () => Promise<PartsHealth> {
   const { adServerOpsUrl, processorOpsUrl } = partAddresses(config);
   return async () => {
-    const { parts, database } = await readPartsFrom(pool, reportsTaken);
+    const { parts, database } = await readPartsFrom(pool, reportingState);
     const [adServer, processor] = await Promise.all([
       healthOf(parts, 'ad-server') ?? queryPart(adServerOpsUrl),
       healthOf(parts, 'processor') ?? queryPart(processorOpsUrl),
@@ -40,11 +40,11 @@ export function healthReader(
 
 async function readPartsFrom(
   pool: Pool,
-  reportsTaken?: () => ReportsTaken,
+  reportingState?: () => ReportingState,
 ): Promise<{ readonly parts: readonly Part[]; readonly database: Health }> {
   try {
     const { asOf, parts } = await withDeadline(readParts(pool), ANSWER_MS_MAX, 'The database');
-    const reports = reportsTaken?.() ?? reportsOfOthers(asOf, parts);
+    const reports = reportingState?.() ?? reportsOfOthers(asOf, parts);
     const database =
       reports.failure === null ? READY : `gets no reports of the parts: ${reports.failure.reason}`;
     return { parts: judgeParts(parts, reports), database };

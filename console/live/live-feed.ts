@@ -2,7 +2,7 @@ import { errorMessage } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { problemJson } from '../../ledger/live/live-json.ts';
+import { problemJson } from '../../ledger/live/event-json.ts';
 import { oldProblems } from '../../ledger/operations/current-problems.ts';
 import { encodeEvent, type LiveEvent, type LiveHealth, type LiveProblem } from './live-events.ts';
 import { LiveReads, type ReadDeps, type Scope } from './live-reads.ts';

@@ -1,6 +1,6 @@
 import { sleep } from '../../common/process.ts';
+import { readSpent } from '../../ledger/live/budgets.ts';
 import { BurnRates } from '../../ledger/live/burn-rate.ts';
-import { readSpent } from '../../ledger/live/live-budgets.ts';
 import { type FeedDeps, LiveFeed } from './live-feed.ts';
 import type { Scope } from './live-reads.ts';
 

@@ -1,22 +1,22 @@
 import { countWaiting } from '../../brokers/postgres/backlog.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { readSampleAdvertiserIds } from '../../ledger/accounts/sample-advertisers.ts';
+import { readLiveBudgets } from '../../ledger/live/budgets.ts';
 import type { BurnRates } from '../../ledger/live/burn-rate.ts';
+import { booksJson, latestJson, problemJson, reasonsJson, topJson } from '../../ledger/live/event-json.ts';
+import { LiveFlow } from '../../ledger/live/flow.ts';
 import {
   clickToChargeSeconds,
   type LatestClick,
   newestFirst,
   readLatestClicks,
 } from '../../ledger/live/latest-clicks.ts';
-import { readLiveBudgets } from '../../ledger/live/live-budgets.ts';
-import { LiveFlow } from '../../ledger/live/live-flow.ts';
-import { booksJson, latestJson, problemJson, reasonsJson, topJson } from '../../ledger/live/live-json.ts';
-import type { OutcomeTotals } from '../../ledger/live/live-totals.ts';
+import { readLiveSums } from '../../ledger/live/sums.ts';
+import type { OutcomeTotals } from '../../ledger/live/totals.ts';
 import type { Component } from '../../ledger/operations/part-numbers.ts';
 import { readParts } from '../../ledger/operations/parts.ts';
 import { readProblems } from '../../ledger/operations/read-problems.ts';
-import type { ReportsTaken } from '../../ledger/operations/reports-taken.ts';
-import { readLiveSums } from '../../ledger/reports/live-sums.ts';
+import type { ReportingState } from '../../ledger/operations/reporting-state.ts';
 import { BudgetRows } from './budget-rows.ts';
 import { AllClickCounts, OwnClickCounts } from './click-counts.ts';
 import type { LiveBudgetRow, LiveEvent } from './live-events.ts';
@@ -37,7 +37,7 @@ export type ReadDeps = {
   /** Components of which at least one process has to run. */
   readonly expected: readonly Component[];
   /** Whether the database takes the reports of this process; `null` if it does not report. */
-  readonly readReports: () => ReportsTaken | null;
+  readonly readReports: () => ReportingState | null;
 };
 
 /** Reads the events of one scope from the database, and keeps what they are compared with. */

@@ -4,9 +4,9 @@ import { errorMessage } from '../../common/errors.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
+import { emitBalanceChange } from '../../ledger/reconciliation/emit-balance-change.ts';
 import { isReconciledSince, storeReconciliation } from '../../ledger/reconciliation/latest-reconciliation.ts';
 import { type Reconciliation, reconcile } from '../../ledger/reconciliation/reconcile.ts';
-import { emitBalanceChange } from '../../ledger/reconciliation/reconciliation-events.ts';
 
 /** Time between two reconciliations of all consoles together, in ms. */
 export const RECONCILE_MS = 60_000;

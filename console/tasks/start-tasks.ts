@@ -7,7 +7,7 @@ import { deleteOldSessions } from '../../ledger/access/console-sessions.ts';
 import { deleteOldLoginLinks } from '../../ledger/access/login-links.ts';
 import { moveDueCampaigns } from '../../ledger/accounts/campaign-phases.ts';
 import { deleteOldParts } from '../../ledger/operations/parts.ts';
-import { deleteOldWebhookEvents } from '../../ledger/webhooks/webhook-retention.ts';
+import { deleteOldWebhookEvents } from '../../ledger/webhooks/retention.ts';
 import { type PeriodicTask, repeat } from './periodic-task.ts';
 import { booksReconciler, RECONCILE_MS } from './reconcile-books.ts';
 

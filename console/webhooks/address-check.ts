@@ -2,7 +2,7 @@ import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { TollwayError } from '../../common/errors.ts';
 import { isPublicAddress } from '../../common/public-address.ts';
-import { hostOf, type TargetRule } from '../../ledger/webhooks/webhook-url.ts';
+import { hostOf, type TargetRule } from '../../ledger/webhooks/target-url.ts';
 
 /** An address of a target, in the form of `dns.lookup` with `all`. */
 export type Address = { readonly address: string; readonly family: 4 | 6 };

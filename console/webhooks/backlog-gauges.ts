@@ -3,7 +3,7 @@ import type { Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
 import type { Gauge } from '../../common/telemetry/metric-list.ts';
 import type { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { BACKLOG_STATES, readWebhookBacklog } from '../../ledger/webhooks/webhook-backlog.ts';
+import { BACKLOG_STATES, readWebhookBacklog } from '../../ledger/webhooks/backlog.ts';
 
 /** Time between two reads, in ms. */
 const READ_MS = 15_000;

@@ -1,6 +1,6 @@
 import { errorMessage } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
-import { LEASE_MS, leaseWebhooks, renewLeases } from '../../ledger/webhooks/webhook-leases.ts';
+import { LEASE_MS, leaseWebhooks, renewLeases } from '../../ledger/webhooks/leases.ts';
 import { WakeUp } from './wake-up.ts';
 import { WebhookWorker, type WorkerDeps } from './webhook-worker.ts';
 

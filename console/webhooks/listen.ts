@@ -2,7 +2,7 @@ import { errorMessage } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { backoffMs, sleep } from '../../common/process.ts';
 import type { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import { WEBHOOKS_CHANNEL } from '../../ledger/webhooks/webhook-events.ts';
+import { WEBHOOKS_CHANNEL } from '../../ledger/webhooks/emit.ts';
 import { WakeUp } from './wake-up.ts';
 
 /** Longest wait for an answer of the database, in ms. */

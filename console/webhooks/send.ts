@@ -4,8 +4,8 @@ import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import { printable } from '../../common/text.ts';
 import { readVersion } from '../../common/version.ts';
-import type { AttemptOutcome, WebhookTarget } from '../../ledger/webhooks/webhook-dispatch.ts';
-import { parseWebhookUrl, type TargetRule } from '../../ledger/webhooks/webhook-url.ts';
+import type { AttemptOutcome, WebhookTarget } from '../../ledger/webhooks/dispatch.ts';
+import { parseWebhookUrl, type TargetRule } from '../../ledger/webhooks/target-url.ts';
 import { type Address, checkedAddresses, type Resolve } from './address-check.ts';
 import { parseRetryAfter } from './retry-schedule.ts';
 

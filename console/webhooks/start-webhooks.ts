@@ -2,7 +2,7 @@ import { createPool, terminatePool } from '../../common/postgres/postgres.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
 import type { ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
-import type { TargetRule } from '../../ledger/webhooks/webhook-url.ts';
+import type { TargetRule } from '../../ledger/webhooks/target-url.ts';
 import { type Resolve, resolvePrivate, resolvePublic } from './address-check.ts';
 import { runBacklogGauges } from './backlog-gauges.ts';
 import { WebhookDispatcher } from './dispatcher.ts';

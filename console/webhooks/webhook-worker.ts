@@ -13,8 +13,8 @@ import {
   recordDelivered,
   recordFailure,
   type WebhookTarget,
-} from '../../ledger/webhooks/webhook-dispatch.ts';
-import { LEASE_MS, releaseLease, type WebhookLease } from '../../ledger/webhooks/webhook-leases.ts';
+} from '../../ledger/webhooks/dispatch.ts';
+import { LEASE_MS, releaseLease, type WebhookLease } from '../../ledger/webhooks/leases.ts';
 import { FAILURES_BEFORE_PAUSE, pausesAfter } from './retry-schedule.ts';
 import type { Message, SendResult } from './send.ts';
 import { WakeUp } from './wake-up.ts';

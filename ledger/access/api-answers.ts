@@ -1,5 +1,5 @@
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
-import { singleRow } from '../advertiser-lock.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 
 /** How long the answer to a request with an `Idempotency-Key` is kept, in hours. */
 export const ANSWER_HOURS = 24;

@@ -1,9 +1,10 @@
 import { timingSafeEqual } from 'node:crypto';
 import { TollwayError } from '../../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseName } from '../../common/text.ts';
 import { ID_MAX } from '../../contract/click-event.ts';
-import { singleRow, unknownAdvertiser } from '../advertiser-lock.ts';
+import { unknownAdvertiser } from '../advertiser-lock.ts';
 import { hashSecret, randomSecret, SECRET_PATTERN } from './random-secret.ts';
 
 export const ROLES = ['admin', 'manager', 'finance', 'viewer'] as const;

@@ -1,5 +1,5 @@
 import { arrayLiteral, type Connection, type Pool } from '../../common/postgres/postgres.ts';
-import { singleRow } from '../advertiser-lock.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { type ApiKey, KEY_COLUMNS } from './api-keys.ts';
 import { hashSecret, isSecret, randomSecret } from './random-secret.ts';
 

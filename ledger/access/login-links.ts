@@ -1,6 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
-import { singleRow } from '../advertiser-lock.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { type ApiKey, KEY_COLUMNS, readKey } from './api-keys.ts';
 import { recordAudit } from './audit-log.ts';
 import { hashSecret, isSecret, randomSecret } from './random-secret.ts';

@@ -1,8 +1,9 @@
 import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import { prepared } from '../../common/postgres/prepared.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseName } from '../../common/text.ts';
-import { singleRow, withAdvertiserLock } from '../advertiser-lock.ts';
+import { withAdvertiserLock } from '../advertiser-lock.ts';
 import { assertFilterExists } from '../click-filter.ts';
 import { type ListFilter, listCondition, type Status } from '../list-filter.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';

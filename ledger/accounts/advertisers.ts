@@ -1,8 +1,9 @@
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import { prepared } from '../../common/postgres/prepared.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseName } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
-import { singleRow, unknownAdvertiser, withAdvertiserLock } from '../advertiser-lock.ts';
+import { unknownAdvertiser, withAdvertiserLock } from '../advertiser-lock.ts';
 import type { ClickFilter } from '../click-filter.ts';
 import { type ListFilter, listCondition, type Status } from '../list-filter.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';

@@ -1,9 +1,10 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseReference } from '../../common/text.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { singleRow, unknownAdvertiser, withAdvertiserLock } from '../advertiser-lock.ts';
+import { unknownAdvertiser, withAdvertiserLock } from '../advertiser-lock.ts';
 import type { Page } from '../list-filter.ts';
 import { addCreditsToRollup } from '../reports/rollup.ts';
 import { ADVERTISER_COLUMNS, type Advertiser, readAdvertiser } from './advertisers.ts';

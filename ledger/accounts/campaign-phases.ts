@@ -1,6 +1,6 @@
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { beginCharge, lockAdvertisers } from '../charge-locks.ts';
-import { emit } from '../webhooks/webhook-events.ts';
+import { emit } from '../webhooks/emit.ts';
 import { updateBudgetFlags } from './budget-flag.ts';
 
 type Phase = 'scheduled' | 'running' | 'ended';

@@ -1,8 +1,8 @@
 import { TollwayError } from '../../common/errors.ts';
 import { assertTimeInRange } from '../../common/parse-time.ts';
 import type { Connection } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseExternalId, parseName } from '../../common/text.ts';
-import { singleRow } from '../advertiser-lock.ts';
 import type { Status } from '../list-filter.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
 import { changePlan, type DailyPlan } from './daily-plan.ts';

@@ -1,6 +1,6 @@
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
 import { prepared } from '../../common/postgres/prepared.ts';
-import { singleRow } from '../advertiser-lock.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { partitionName } from '../partitions.ts';
 import { listUnrolledDays } from '../reports/rollup.ts';
 

@@ -1,8 +1,8 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import type { Connection } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import { singleRow } from '../advertiser-lock.ts';
 import { dayStart } from '../partitions.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
 

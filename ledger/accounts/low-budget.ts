@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { formatAmount } from '../../common/money.ts';
 import { arrayLiteral, type Connection } from '../../common/postgres/postgres.ts';
 import { printable } from '../../common/text.ts';
-import { emit } from '../webhooks/webhook-events.ts';
+import { emit } from '../webhooks/emit.ts';
 
 /** Most thresholds of an advertiser. */
 const PERCENTS_MAX = 10;

@@ -1,6 +1,6 @@
 import type { Connection } from '../../common/postgres/postgres.ts';
-import { singleRow } from '../advertiser-lock.ts';
-import { emit } from '../webhooks/webhook-events.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
+import { emit } from '../webhooks/emit.ts';
 
 /**
  * Key of the advisory lock of `webhook_state.dead_letters_waiting`, which is true if and only if a dead letter waits. Transactions that insert

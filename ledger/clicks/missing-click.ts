@@ -3,8 +3,8 @@ import type { Connection } from '../../common/postgres/postgres.ts';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import { readWindow } from '../ledger-window.ts';
 import { DAY_MS, dayStart, isoDay, partitionName } from '../partitions.ts';
+import { readSpoolCounters } from '../spools/counters.ts';
 import { countSequences, subtractSequences } from '../spools/sequence-ranges.ts';
-import { readSpoolCounters } from '../spools/spool-counters.ts';
 import { findPartition } from './click-rows.ts';
 
 /** Why nothing is stored about a click: it may still be under way, or not. */

@@ -1,13 +1,13 @@
 import { counted } from '../../common/counted.ts';
 import { formatAmount } from '../../common/money.ts';
-import type { WebhookBacklog } from '../webhooks/webhook-backlog.ts';
-import { backlogOf } from './backlog-of-parts.ts';
+import type { WebhookBacklog } from '../webhooks/backlog.ts';
 import { deadParts } from './dead-parts.ts';
 import type { EndingBudget } from './ending-budgets.ts';
-import type { MaintenanceState } from './operations.ts';
+import type { MaintenanceState } from './operations-state.ts';
 import type { AdServerNumbers, Component } from './part-numbers.ts';
 import { answeringParts, type Part, type PartOf } from './parts.ts';
-import type { ReportsTaken } from './reports-taken.ts';
+import { backlogOf } from './parts-backlog.ts';
+import type { ReportingState } from './reporting-state.ts';
 
 /** `page`: clicks or money are at stake now. `ticket`: it can wait for the morning. */
 export type Severity = 'page' | 'ticket';
@@ -62,7 +62,7 @@ export type ProblemSources = {
   /** The time of the database at which all of it was read. */
   readonly asOf: Date;
   readonly parts: readonly Part[];
-  readonly reports: ReportsTaken;
+  readonly reports: ReportingState;
   /** Components of which at least one process has to run: not those that run as functions, which do not report. */
   readonly expected: readonly Component[];
   /** `null`: no reconciliation has ended yet. */
@@ -125,7 +125,7 @@ function problem(
 }
 
 /** All that follows from the reports of the parts is old then. */
-function reportProblems({ failure }: ReportsTaken, ago: (seconds: number) => Date): CurrentProblem[] {
+function reportProblems({ failure }: ReportingState, ago: (seconds: number) => Date): CurrentProblem[] {
   if (failure === null) return [];
   const summary = `The database gets no reports of the parts, so it is not known what they do: ${failure.reason}`;
   return [problem('TollwayPartsUnknown', 'page', summary, ago(failure.forMs / 1_000), 'TollwayDatabaseDown')];

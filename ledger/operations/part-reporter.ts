@@ -9,7 +9,7 @@ import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { readVersion } from '../../common/version.ts';
 import type { Component, PartNumbers } from './part-numbers.ts';
 import { NO_ANSWER_MS, type PartRun, removePart, reportPart } from './parts.ts';
-import { OwnReports, type ReportsTaken } from './reports-taken.ts';
+import { OwnReports, type ReportingState } from './reporting-state.ts';
 
 /** Time between two reports, in ms. */
 const REPORT_MS = 2_000;
@@ -33,7 +33,7 @@ export type PartReporter<C extends Component> = {
   /** Begins to report. */
   readonly start: (state: ReportedState<C>) => void;
   /** Whether the database takes the reports. Sends no request. */
-  readonly taken: () => ReportsTaken;
+  readonly reportingState: () => ReportingState;
   /** Ends the reports. Exit code 0 deletes the row; otherwise it stays, so that one sees what failed. Never rejects. */
   readonly stop: (exitCode: number) => Promise<void>;
 };
@@ -83,7 +83,7 @@ export function createPartReporter<C extends Component>(
     start: (state) => {
       running = repeat(state);
     },
-    taken: () => own.taken(),
+    reportingState: () => own.state(),
     stop: async (exitCode) => {
       stopping.abort();
       const removed = running.then(() => (exitCode === 0 ? removePart(pool, run) : undefined));

@@ -5,9 +5,9 @@ import {
 } from '../reconciliation/latest-reconciliation.ts';
 import { type CurrentProblem, currentProblems } from './current-problems.ts';
 import { readEndingBudgets } from './ending-budgets.ts';
-import { type OperationsState, readOperations } from './operations.ts';
+import { type OperationsState, readOperations } from './operations-state.ts';
 import type { Component } from './part-numbers.ts';
-import { judgeParts, type ReportsTaken, reportsOfOthers } from './reports-taken.ts';
+import { judgeParts, type ReportingState, reportsOfOthers } from './reporting-state.ts';
 
 /** What an operator watches, the latest reconciliation, and what is wrong now. */
 export type WatchedState = {
@@ -24,7 +24,7 @@ export type WatchedState = {
 export async function readProblems(
   pool: Pool,
   expected: readonly Component[],
-  ownReports: ReportsTaken | null = null,
+  ownReports: ReportingState | null = null,
 ): Promise<WatchedState> {
   const [read, budgets, books] = await Promise.all([
     readOperations(pool),

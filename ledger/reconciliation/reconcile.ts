@@ -2,6 +2,7 @@ import { counted } from '../../common/counted.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
 import { BEGIN_SNAPSHOT } from '../ledger-window.ts';
+import { NIL_SPOOL_ID, readSpoolCounters, type SpoolCounters } from '../spools/counters.ts';
 import {
   countSequences,
   formatMultirange,
@@ -10,8 +11,7 @@ import {
   subtractSequences,
   uniteSequences,
 } from '../spools/sequence-ranges.ts';
-import { NIL_SPOOL_ID, readSpoolCounters, type SpoolCounters } from '../spools/spool-counters.ts';
-import type { ProblemKind, ReconciliationProblem } from './reconciliation-problem.ts';
+import type { ProblemKind, ReconciliationProblem } from './problem.ts';
 import { compareCampaignDays } from './recount-campaign-days.ts';
 import { type Recount, recountLedger } from './recount-ledger.ts';
 

@@ -2,7 +2,7 @@ import { arrayLiteral, type Connection } from '../../common/postgres/postgres.ts
 import { partitionName } from '../partitions.ts';
 import { listUnrolledDays } from '../reports/rollup.ts';
 import { listUnknownZoneAdvertisers } from '../server-time-zones.ts';
-import type { ReconciliationProblem } from './reconciliation-problem.ts';
+import type { ReconciliationProblem } from './problem.ts';
 import { readRolledTo } from './recount-rollup.ts';
 
 /** Most differences that are reported. */

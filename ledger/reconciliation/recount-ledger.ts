@@ -1,9 +1,9 @@
 import type { Connection } from '../../common/postgres/postgres.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { DAY_MS, listPartitionDays, partitionName } from '../partitions.ts';
+import { NIL_SPOOL_ID } from '../spools/counters.ts';
 import { parseMultirange, type Sequences, uniteSequences } from '../spools/sequence-ranges.ts';
-import { NIL_SPOOL_ID } from '../spools/spool-counters.ts';
-import type { ReconciliationProblem } from './reconciliation-problem.ts';
+import type { ReconciliationProblem } from './problem.ts';
 import { compareRollupDay, compareRollupSums, readRolledTo } from './recount-rollup.ts';
 
 /** The clicks of one spool by outcome, and the sequences of those that have one. */

@@ -1,7 +1,7 @@
 import { arrayLiteral, type Connection } from '../../common/postgres/postgres.ts';
 import { DAY_MS } from '../partitions.ts';
 import { listUnknownZoneAdvertisers } from '../server-time-zones.ts';
-import type { ReconciliationProblem } from './reconciliation-problem.ts';
+import type { ReconciliationProblem } from './problem.ts';
 
 /** Most differences of one kind that are reported. */
 const REPORTED_MAX = 20;

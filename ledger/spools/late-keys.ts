@@ -4,7 +4,7 @@ import type { ReadClick, SpoolPosition } from '../../contract/click-event.ts';
 import { identityOf } from '../charge/dead-letters.ts';
 import { groupByPartition, type PriorOutcomes } from '../charge/prior-outcomes.ts';
 import type { LedgerWindow } from '../ledger-window.ts';
-import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './spool-counters.ts';
+import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './counters.ts';
 
 type ClickOutcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';
 type ClickWithKey = ReadClick & { readonly from: SpoolPosition };

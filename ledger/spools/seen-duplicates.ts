@@ -1,6 +1,6 @@
 import { arrayLiteral, type Connection, type Pool } from '../../common/postgres/postgres.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { BITMAP_BITS_MAX, encodeBitmaps } from './spool-counters.ts';
+import { BITMAP_BITS_MAX, encodeBitmaps } from './counters.ts';
 
 /*
  * Which clicks arrived again after they were settled, and when, so that the story of a click can tell. A row of `seen_duplicate` is one spool's

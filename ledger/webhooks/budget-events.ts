@@ -1,8 +1,8 @@
 import { formatAmount } from '../../common/money.ts';
 import type { Connection } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import type { CapReached } from '../../contract/webhook-event.ts';
-import { singleRow } from '../advertiser-lock.ts';
-import { emit } from './webhook-events.ts';
+import { emit } from './emit.ts';
 
 /** Emits `budget.exhausted` or `budget.available`. `lowestPriceMicros`: of the ads that the budget can be spent on. */
 export async function emitBudgetState(

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { TollwayError } from '../../common/errors.ts';
 import type { Connection, Pool } from '../../common/postgres/postgres.ts';
+import { singleRow } from '../../common/postgres/single-row.ts';
 import { printable } from '../../common/text.ts';
 import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '../../contract/webhook-event.ts';
-import { singleRow, unknownAdvertiser } from '../advertiser-lock.ts';
+import { unknownAdvertiser } from '../advertiser-lock.ts';
 import type { Status } from '../list-filter.ts';
-import { WEBHOOKS_CHANNEL } from './webhook-events.ts';
-import { parseWebhookUrl, type TargetRule } from './webhook-url.ts';
+import { WEBHOOKS_CHANNEL } from './emit.ts';
+import { parseWebhookUrl, type TargetRule } from './target-url.ts';
 
 /** The type of the event that `sendTestEvent` makes. Every webhook gets it, whatever it subscribes to. */
 export const TEST_EVENT_TYPE = 'webhook.test';

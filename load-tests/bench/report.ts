@@ -1,5 +1,5 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { readReport } from '../../ledger/reports/reports.ts';
+import { readReport } from '../../ledger/reports/report.ts';
 import type { Bench } from './bench.ts';
 import { openDatabase, startServer } from './charge-database.ts';
 import { compareLimit, median } from './result.ts';

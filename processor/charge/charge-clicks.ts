@@ -34,14 +34,14 @@ import {
 } from '../../ledger/charge-locks.ts';
 import type { LedgerWindow } from '../../ledger/ledger-window.ts';
 import { listLateDays } from '../../ledger/reports/rollup.ts';
-import { settleLateKeys } from '../../ledger/spools/late-keys.ts';
-import { insertSeenDuplicates } from '../../ledger/spools/seen-duplicates.ts';
 import {
   appendSpoolCounters,
   countBySpool,
   readSettledSequences,
   type SpoolCounts,
-} from '../../ledger/spools/spool-counters.ts';
+} from '../../ledger/spools/counters.ts';
+import { settleLateKeys } from '../../ledger/spools/late-keys.ts';
+import { insertSeenDuplicates } from '../../ledger/spools/seen-duplicates.ts';
 import { type Allocation, type Balances, openAllocation } from './allocate.ts';
 import { dedupeBatch } from './dedupe-batch.ts';
 import { findReachedLimits } from './reached-limits.ts';

@@ -5,8 +5,8 @@ import { insertDeadLetters, type Rejection } from '../../ledger/charge/dead-lett
 import { noteDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
 import { hasPriorOutcome, readPriorOutcomes } from '../../ledger/charge/prior-outcomes.ts';
 import { BEGIN_CHARGE, lockAdvertisers, lockSpoolsExclusive } from '../../ledger/charge-locks.ts';
+import { appendSpoolCounters, countBySpool } from '../../ledger/spools/counters.ts';
 import { settleLateKeys } from '../../ledger/spools/late-keys.ts';
-import { appendSpoolCounters, countBySpool } from '../../ledger/spools/spool-counters.ts';
 import { withoutSettled } from './rejections.ts';
 import { countLateKeys, outcomesOf, type Settlement } from './settlement.ts';
 

@@ -4,7 +4,7 @@ import { readRecord } from '../../contract/read-record.ts';
 import { insertRedrive, takeDeadLetter } from '../../ledger/charge/dead-letters.ts';
 import { noteNoDeadLetters } from '../../ledger/charge/dead-letters-waiting.ts';
 import { BEGIN_CHARGE } from '../../ledger/charge-locks.ts';
-import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spools/spool-counters.ts';
+import { appendSpoolCounters, ZERO_COUNTS } from '../../ledger/spools/counters.ts';
 import { settle } from './charge-clicks.ts';
 import { retryRaces } from './retry-races.ts';
 import type { RecordResult } from './settlement.ts';

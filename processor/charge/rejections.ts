@@ -1,6 +1,6 @@
 import type { Connection } from '../../common/postgres/postgres.ts';
 import { identityOf, type Rejection } from '../../ledger/charge/dead-letters.ts';
-import { readSettledSequences } from '../../ledger/spools/spool-counters.ts';
+import { readSettledSequences } from '../../ledger/spools/counters.ts';
 
 /** Keeps one of several rejected records with the same key, because the key's sequence settles once. */
 export function onePerIdentity(rejections: readonly Rejection[]): Rejection[] {

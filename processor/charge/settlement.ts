@@ -3,7 +3,7 @@ import { identityOf, type Rejection, type RejectReason } from '../../ledger/char
 import type { SettledClick } from '../../ledger/charge/ledger-rows.ts';
 import type { Verdict } from '../../ledger/charge/outcome.ts';
 import type { AdvertiserBalance } from '../../ledger/charge-locks.ts';
-import type { SpoolCounts } from '../../ledger/spools/spool-counters.ts';
+import type { SpoolCounts } from '../../ledger/spools/counters.ts';
 
 /** The result of one record: the outcome of a click, or `duplicate` or `watermark`, which settle nothing. */
 export type RecordResult =

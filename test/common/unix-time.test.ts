@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { startPosition } from '../../common/config/setting.ts';
 import { parseCampaignTime, parseExpiry, parseTime } from '../../common/parse-time.ts';
 import { isCalendarDate, isTimeInRange, unixMs } from '../../common/unix-time.ts';
-import { parseReportTime } from '../../ledger/reports/reports.ts';
+import { parseReportTime } from '../../ledger/reports/report.ts';
 
 const AT = Date.UTC(2026, 10, 26, 9, 7, 10);
 

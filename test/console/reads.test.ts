@@ -3,7 +3,7 @@ import { uuidV7 } from '../../common/uuid.ts';
 import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
 import { readStatement } from '../../ledger/accounts/statement.ts';
 import { reportJson, statementJson } from '../../ledger/output-json.ts';
-import { readReport } from '../../ledger/reports/reports.ts';
+import { readReport } from '../../ledger/reports/report.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';

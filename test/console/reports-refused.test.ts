@@ -30,7 +30,7 @@ async function startConsole(databaseUrl: string) {
   const { pool } = database;
   const app = await createApp({
     ...{ pool, longPool: pool, config: parseConfig({}), metrics: createMetrics(), logger: silent },
-    reportsTaken: reporter.taken,
+    reportingState: reporter.reportingState,
   });
   onTestFinished(() => app.close());
   const { key } = await createKey(pool, { name: 'Test key', role: 'admin' });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { readReport } from '../../ledger/reports/reports.ts';
+import { readReport } from '../../ledger/reports/report.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -11,7 +11,7 @@ import { addBudgetEntry, creditClick, listBudgetEntries } from '../../ledger/acc
 import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { changeAs } from '../../ledger/actor.ts';
 import { discardDeadLetter, listDeadLetters } from '../../ledger/charge/dead-letters.ts';
-import { correctSpool, listSpoolCorrections } from '../../ledger/spools/spool-corrections.ts';
+import { correctSpool, listSpoolCorrections } from '../../ledger/spools/corrections.ts';
 import { redrive } from '../../processor/charge/redrive.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';

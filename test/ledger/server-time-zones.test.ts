@@ -9,7 +9,7 @@ import { readCatalogPage } from '../../ledger/accounts/catalog-ads.ts';
 import { readStatement } from '../../ledger/accounts/statement.ts';
 import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
 import { refreshRollup } from '../../ledger/reports/refresh-rollup.ts';
-import { readReport } from '../../ledger/reports/reports.ts';
+import { readReport } from '../../ledger/reports/report.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import {

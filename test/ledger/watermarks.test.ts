@@ -5,7 +5,7 @@ import { type BrokerRecord, WATERMARK_MAX, watermarkRecord } from '../../contrac
 import { readRecord } from '../../contract/read-record.ts';
 import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
 import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
-import { correctSpool, listSpoolCorrections } from '../../ledger/spools/spool-corrections.ts';
+import { correctSpool, listSpoolCorrections } from '../../ledger/spools/corrections.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';

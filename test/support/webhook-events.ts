@@ -4,7 +4,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { expect } from 'vitest';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../contract/webhook-event.ts';
-import type { NewWebhookEvent } from '../../ledger/webhooks/webhook-events.ts';
+import type { NewWebhookEvent } from '../../ledger/webhooks/emit.ts';
 
 const SCHEMAS = join(import.meta.dirname, '..', '..', 'contract', 'webhook-events');
 /** The formats are also written as patterns. */

@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics, type ProcessMetrics } from '../../common/telemetry/metrics.ts';
 import { startWebhooks, type WebhookDeps } from '../../console/webhooks/start-webhooks.ts';
-import { emit } from '../../ledger/webhooks/webhook-events.ts';
+import { emit } from '../../ledger/webhooks/emit.ts';
 import type { TestDatabase } from './database.ts';
 import { capturedLog } from './loggers.ts';
 import { type Answer, type Receiver, startReceiver } from './webhook-receiver.ts';

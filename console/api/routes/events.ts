@@ -18,10 +18,10 @@ const STREAMS_MAX = 200;
 /** Streams of one caller. */
 const STREAMS_OF_CALLER_MAX = 10;
 
-export function eventRoutes(app: App, { pool, config, logger, reportsTaken }: Deps): void {
+export function eventRoutes(app: App, { pool, config, logger, reportingState }: Deps): void {
   const feeds = new LiveFeeds({
-    ...{ pool, logger, readHealth: healthReader(pool, config, reportsTaken) },
-    readReports: () => reportsTaken?.() ?? null,
+    ...{ pool, logger, readHealth: healthReader(pool, config, reportingState) },
+    readReports: () => reportingState?.() ?? null,
     hasPostgresBroker: config.BROKER === 'postgres',
     expected: expectedParts(config),
   });

@@ -1,17 +1,17 @@
 import type * as z from 'zod';
 import { shownSettings } from '../../../common/config/shown-settings.ts';
 import { readVersion } from '../../../common/version.ts';
-import { backlogOf } from '../../../ledger/operations/backlog-of-parts.ts';
 import { expectedParts } from '../../../ledger/operations/expected-parts.ts';
-import type { OperationsState } from '../../../ledger/operations/operations.ts';
+import type { OperationsState } from '../../../ledger/operations/operations-state.ts';
 import { isAnswering, type Part } from '../../../ledger/operations/parts.ts';
+import { backlogOf } from '../../../ledger/operations/parts-backlog.ts';
 import { readProblems } from '../../../ledger/operations/read-problems.ts';
-import type { WebhookBacklog } from '../../../ledger/webhooks/webhook-backlog.ts';
+import type { WebhookBacklog } from '../../../ledger/webhooks/backlog.ts';
 import type { App, Deps } from '../deps.ts';
 import { Operations } from './operations-schemas.ts';
 
 /** Adds the route of what an operator watches. */
-export function operationsRoutes(app: App, { pool, config, reportsTaken }: Deps): void {
+export function operationsRoutes(app: App, { pool, config, reportingState }: Deps): void {
   const version = readVersion();
   const settings = shownSettings(config);
   const expected = expectedParts(config);
@@ -31,7 +31,7 @@ export function operationsRoutes(app: App, { pool, config, reportsTaken }: Deps)
       },
     },
     async () => {
-      const { state, problems } = await readProblems(pool, expected, reportsTaken?.() ?? null);
+      const { state, problems } = await readProblems(pool, expected, reportingState?.() ?? null);
       return { ...toAnswer(state), problems: [...problems], version, settings };
     },
   );

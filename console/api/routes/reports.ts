@@ -10,7 +10,7 @@ import {
   QUARTER_MS,
   REPORT_KEYS,
   readReport,
-} from '../../../ledger/reports/reports.ts';
+} from '../../../ledger/reports/report.ts';
 import { assertVisible } from '../access.ts';
 import type { App, LongDeps } from '../deps.ts';
 import { restrictClickFilter } from '../restrict-click-filter.ts';

@@ -17,8 +17,8 @@ const Status = z
   .meta({ id: 'Status', description: 'Health of the parts of all hosts, in one line each.' });
 
 /** Adds the route of the health of the parts. */
-export function statusRoutes(app: App, { pool, config, reportsTaken }: Deps): void {
-  const readHealth = healthReader(pool, config, reportsTaken);
+export function statusRoutes(app: App, { pool, config, reportingState }: Deps): void {
+  const readHealth = healthReader(pool, config, reportingState);
   const version = readVersion();
   app.get(
     '/v1/status',

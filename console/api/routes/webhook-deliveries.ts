@@ -5,8 +5,8 @@ import {
   listDeliveries,
   replayDelivery,
   replayFailed,
-} from '../../../ledger/webhooks/webhook-deliveries.ts';
-import { listWebhookEvents } from '../../../ledger/webhooks/webhook-event-log.ts';
+} from '../../../ledger/webhooks/deliveries.ts';
+import { listWebhookEvents } from '../../../ledger/webhooks/event-log.ts';
 import { assertAdvertiser } from '../access.ts';
 import type { App, Deps } from '../deps.ts';
 import { change } from '../idempotency.ts';

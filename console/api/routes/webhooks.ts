@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { TollwayError } from '../../../common/errors.ts';
 import type { Pool } from '../../../common/postgres/postgres.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../../contract/webhook-event.ts';
-import type { TargetRule } from '../../../ledger/webhooks/webhook-url.ts';
+import type { TargetRule } from '../../../ledger/webhooks/target-url.ts';
 import {
   addWebhook,
   listWebhooks,

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
-import { dueDeliveries, leaseWebhooks } from '../../../ledger/webhooks/webhook-leases.ts';
+import { dueDeliveries, leaseWebhooks } from '../../../ledger/webhooks/leases.ts';
 import { addWebhook, readWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';

@@ -9,7 +9,7 @@ import {
   listDeliveries,
   replayDelivery,
   replayFailed,
-} from '../../../ledger/webhooks/webhook-deliveries.ts';
+} from '../../../ledger/webhooks/deliveries.ts';
 import {
   addWebhook,
   readWebhook,

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
-import { listAttempts, listDeliveries } from '../../../ledger/webhooks/webhook-deliveries.ts';
-import { recordDelivered } from '../../../ledger/webhooks/webhook-dispatch.ts';
-import { leaseWebhooks, renewLeases } from '../../../ledger/webhooks/webhook-leases.ts';
+import { listAttempts, listDeliveries } from '../../../ledger/webhooks/deliveries.ts';
+import { recordDelivered } from '../../../ledger/webhooks/dispatch.ts';
+import { leaseWebhooks, renewLeases } from '../../../ledger/webhooks/leases.ts';
 import { addWebhook, sendTestEvent, updateWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { until } from '../../support/until.ts';

@@ -18,7 +18,7 @@ import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-ent
 import { addCampaign, updateCampaign } from '../../../ledger/accounts/campaigns.ts';
 import { type Actor, changeAs } from '../../../ledger/actor.ts';
 import { discardDeadLetter, listDeadLetters } from '../../../ledger/charge/dead-letters.ts';
-import { correctSpool } from '../../../ledger/spools/spool-corrections.ts';
+import { correctSpool } from '../../../ledger/spools/corrections.ts';
 import { redrive } from '../../../processor/charge/redrive.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../../support/database.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { type ExportRow, exportLedger } from '../../../ledger/clicks/export.ts';
-import { readReport } from '../../../ledger/reports/reports.ts';
+import { readReport } from '../../../ledger/reports/report.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../../support/database.ts';

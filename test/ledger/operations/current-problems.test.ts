@@ -4,14 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { LINK_ANSWERS, LINK_ERRORS } from '../../../ad-server/part-numbers.ts';
 import { settings } from '../../../common/config/config.ts';
-import { backlogOf } from '../../../ledger/operations/backlog-of-parts.ts';
 import {
   currentProblems,
   type ProblemSources,
   THRESHOLDS,
 } from '../../../ledger/operations/current-problems.ts';
 import { EXHAUSTED_SOON_SECONDS, NEARLY_GONE_SHARE } from '../../../ledger/operations/ending-budgets.ts';
-import { healthOf } from '../../../ledger/operations/health-of-parts.ts';
+import { backlogOf } from '../../../ledger/operations/parts-backlog.ts';
+import { healthOf } from '../../../ledger/operations/parts-health.ts';
 import { headingsOf, readPage } from '../../support/markdown.ts';
 import { AS_OF, adServerPart, consolePart, processorPart } from '../../support/part-reports.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../../brokers/postgres/backlog.ts';
-import { booksJson } from '../../../ledger/live/live-json.ts';
+import { booksJson } from '../../../ledger/live/event-json.ts';
 import {
   isReconciledSince,
   readLatestReconciliation,

@@ -10,7 +10,7 @@ import { discardDeadLetter, listDeadLetters } from '../../../ledger/charge/dead-
 import { createDayPartitions, dropClosedDays, mergeSpoolCounters } from '../../../ledger/maintenance.ts';
 import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
 import { type Reconciliation, reconcile } from '../../../ledger/reconciliation/reconcile.ts';
-import { appendSpoolCounters } from '../../../ledger/spools/spool-counters.ts';
+import { appendSpoolCounters } from '../../../ledger/spools/counters.ts';
 import { chargeClicks, settle } from '../../../processor/charge/charge-clicks.ts';
 import { redrive } from '../../../processor/charge/redrive.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';

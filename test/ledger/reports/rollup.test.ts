@@ -13,7 +13,7 @@ import {
   type ReportFilter,
   type ReportRow,
   readReport,
-} from '../../../ledger/reports/reports.ts';
+} from '../../../ledger/reports/report.ts';
 import { listUnrolledDays, rebuildRollup, rollUp } from '../../../ledger/reports/rollup.ts';
 import { readSettlementWatermark } from '../../../ledger/settlement-watermark.ts';
 import { settle } from '../../../processor/charge/charge-clicks.ts';

@@ -1,5 +1,5 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { NIL_SPOOL_ID } from '../spools/spool-counters.ts';
+import { NIL_SPOOL_ID } from '../spools/counters.ts';
 
 /** Counts of clicks since the beginning of the ledger. They only grow, except where a redrive moves a click to another outcome. */
 export type OutcomeTotals = {

@@ -1,7 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { countDeadLetters } from '../charge/dead-letters.ts';
 import { DAY_MS, dayStart, isoDay, partitionDay } from '../partitions.ts';
-import { readWebhookBacklog, type WebhookBacklog } from '../webhooks/webhook-backlog.ts';
+import { readWebhookBacklog, type WebhookBacklog } from '../webhooks/backlog.ts';
 import { type Part, readParts } from './parts.ts';
 
 /** The state of the ledger's maintenance. */

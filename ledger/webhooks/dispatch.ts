@@ -1,6 +1,6 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
 import { changeAs } from '../actor.ts';
-import { dueDeliveries, type WebhookLease } from './webhook-leases.ts';
+import { dueDeliveries, type WebhookLease } from './leases.ts';
 
 /** Time for which a delivery is retried after its first attempt, in days. */
 export const RETRY_DAYS = 3;

@@ -1,5 +1,5 @@
-import { backlogOf } from '../operations/backlog-of-parts.ts';
 import { answeringParts, type Part } from '../operations/parts.ts';
+import { backlogOf } from '../operations/parts-backlog.ts';
 
 /** Clicks that have come to each stage since the beginning of the ledger, and how old those are that wait. `null`: not known. */
 export type Flow = {

@@ -3,7 +3,7 @@ import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
 import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
-import { type ReportFilter, readReport } from '../../../ledger/reports/reports.ts';
+import { type ReportFilter, readReport } from '../../../ledger/reports/report.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { addAccount, addAdTo, testDatabase } from '../../support/database.ts';

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { updateAd } from '../../../ledger/accounts/ads.ts';
-import { readLiveSums, sumsSince } from '../../../ledger/reports/live-sums.ts';
+import { readLiveSums, sumsSince } from '../../../ledger/live/sums.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../../support/database.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Client, createClient, inTransaction, RolledBack } from '../../../common/postgres/postgres.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
-import { emit, WEBHOOKS_CHANNEL } from '../../../ledger/webhooks/webhook-events.ts';
+import { emit, WEBHOOKS_CHANNEL } from '../../../ledger/webhooks/emit.ts';
 import { testDatabase } from '../../support/database.ts';
 import { addWebhook, takeEvents } from '../../support/webhook-events.ts';
 

@@ -1,5 +1,5 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { QUARTER_MS } from './reports.ts';
+import { QUARTER_MS } from '../reports/report.ts';
 
 /** Length of the period of the sums, in ms. It begins with a quarter of an hour, so it is up to 15 minutes longer. */
 const PERIOD_MS = 3_600_000;

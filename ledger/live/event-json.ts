@@ -1,11 +1,11 @@
 import { formatAmount } from '../../common/money.ts';
 import type { CurrentProblem } from '../operations/current-problems.ts';
 import type { LatestReconciliation } from '../reconciliation/latest-reconciliation.ts';
-import type { LiveSums } from '../reports/live-sums.ts';
+import { isLow, type LiveBudget } from './budgets.ts';
 import { secondsToExhaustion } from './burn-rate.ts';
 import type { LatestClick } from './latest-clicks.ts';
-import { isLow, type LiveBudget } from './live-budgets.ts';
-import type { OutcomeTotals } from './live-totals.ts';
+import type { LiveSums } from './sums.ts';
+import type { OutcomeTotals } from './totals.ts';
 
 /** The JSON of what happens now, which `/v1/events` and `tollway top` have: amounts are decimal strings, times RFC 3339 in UTC. */
 

@@ -1,7 +1,7 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, joinTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { recordAudit } from '../access/audit-log.ts';
-import { WEBHOOKS_CHANNEL } from './webhook-events.ts';
+import { WEBHOOKS_CHANNEL } from './emit.ts';
 import { readWebhook } from './webhooks.ts';
 
 export const DELIVERY_STATUSES = ['pending', 'delivered', 'failed'] as const;
@@ -141,7 +141,7 @@ async function queueAgain(
     );
   const { rows } = await database.query<{ count: number }>(
     `with found as (
-       -- In the order in which old events are deleted (webhook-retention.ts), so that the two cannot deadlock.
+       -- In the order in which old events are deleted (retention.ts), so that the two cannot deadlock.
        select event_id from webhook_delivery delivery where webhook_id = $1 and ${condition} order by event_id for update
      ), delivery as (
        update webhook_delivery

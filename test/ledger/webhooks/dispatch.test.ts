@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { listDeliveries, replayDelivery } from '../../../ledger/webhooks/webhook-deliveries.ts';
+import { listDeliveries, replayDelivery } from '../../../ledger/webhooks/deliveries.ts';
 import {
   giveUpOld,
   makeAllDue,
@@ -7,13 +7,13 @@ import {
   readDueDeliveries,
   recordDelivered,
   recordFailure,
-} from '../../../ledger/webhooks/webhook-dispatch.ts';
+} from '../../../ledger/webhooks/dispatch.ts';
 import {
   leaseWebhooks,
   releaseLease,
   renewLeases,
   type WebhookLease,
-} from '../../../ledger/webhooks/webhook-leases.ts';
+} from '../../../ledger/webhooks/leases.ts';
 import { addWebhook } from '../../../ledger/webhooks/webhooks.ts';
 import { testDatabase } from '../../support/database.ts';
 import { emitNumber } from '../../support/webhooks-fixture.ts';

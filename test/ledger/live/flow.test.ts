@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type FlowSources, LiveFlow } from '../../../ledger/live/live-flow.ts';
+import { type FlowSources, LiveFlow } from '../../../ledger/live/flow.ts';
 import { type Component, parseNumbers } from '../../../ledger/operations/part-numbers.ts';
 import type { Part } from '../../../ledger/operations/parts.ts';
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { emitBalanceChange } from '../../../ledger/reconciliation/emit-balance-change.ts';
 import { reconcile } from '../../../ledger/reconciliation/reconcile.ts';
-import { emitBalanceChange } from '../../../ledger/reconciliation/reconciliation-events.ts';
 import { addAccount, testDatabase } from '../../support/database.ts';
 import { takeEvents } from '../../support/webhook-events.ts';
 

@@ -1,5 +1,5 @@
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
-import { emit } from '../webhooks/webhook-events.ts';
+import { emit } from '../webhooks/emit.ts';
 import type { Reconciliation } from './reconcile.ts';
 
 /** Most problems of one event; `count` has the number of all. */
