@@ -1,18 +1,18 @@
 import { TollwayError } from '../common/errors.ts';
 import { arrayLiteral, type Connection, type Pool } from '../common/postgres/postgres.ts';
 import { isUuid, uuidFloor } from '../common/uuid.ts';
-import { groupByPartition } from '../ledger/charge/prior-outcomes.ts';
 import { type LedgerWindow, readWindow } from '../ledger/ledger-window.ts';
+import { groupByPartition } from '../ledger/partitions.ts';
 
 /** A checkpoint to move: from the position this process last read or wrote, to the next. */
 export type Move = { readonly partition: string; readonly known: string; readonly next: string };
 
 /** The checkpoints of a source, by partition. */
 export async function readCheckpoints(
-  connection: Pool | Connection,
+  database: Pool | Connection,
   source: string,
 ): Promise<Map<string, string>> {
-  const { rows } = await connection.query<{ partition: string; position: string }>(
+  const { rows } = await database.query<{ partition: string; position: string }>(
     'select partition, position from broker_checkpoint where source = $1',
     [source],
   );
@@ -21,11 +21,11 @@ export async function readCheckpoints(
 
 /** Writes the first checkpoints of partitions that have none. */
 export async function beginCheckpoints(
-  pool: Pool | Connection,
+  database: Pool | Connection,
   source: string,
   positions: ReadonlyMap<string, string>,
 ): Promise<void> {
-  await pool.query(
+  await database.query(
     `insert into broker_checkpoint (source, partition, position)
      select $1, * from unnest($2::text[], $3::text[]) on conflict (source, partition) do nothing`,
     [source, [...positions.keys()], [...positions.values()]],
@@ -48,7 +48,7 @@ export type Moved = {
  * that the ledger has closed since cannot be looked up and counts as found.
  */
 export async function moveCheckpoints(
-  connection: Pool | Connection,
+  database: Pool | Connection,
   source: string,
   moves: readonly Move[],
   commitProbes: readonly string[],
@@ -62,9 +62,8 @@ export async function moveCheckpoints(
     arrayLiteral(clickIds),
     commitProbes.filter((probe) => !isUuid(probe)),
   ];
-  const settled =
-    clickIds.length === 0 ? [] : settledAmong(await readWindow(connection), clickIds, parameters);
-  const { rows } = await connection.query<{ partition: string | null; position: string; complete: boolean }>(
+  const settled = clickIds.length === 0 ? [] : settledAmong(await readWindow(database), clickIds, parameters);
+  const { rows } = await database.query<{ partition: string | null; position: string; complete: boolean }>(
     `with wanted as (select * from unnest($2::text[], $3::text[], $4::text[]) wanted (partition, known, next)),
      probes as (
        select coalesce(bool_and(found), true) as complete from (

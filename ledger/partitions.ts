@@ -1,6 +1,7 @@
 import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { uuidV7TimeMs } from '../common/uuid.ts';
 
 /** Length of a day, in ms. */
 export const DAY_MS = 86_400_000;
@@ -29,6 +30,35 @@ export function partitionBounds(table: Partitioned, timeMs: number): { startMs: 
 /** Returns the name of the partition that has a time, such as `ledger_20260131` or `spent_nonce_20260101`. */
 export function partitionName(table: Partitioned, timeMs: number): string {
   return `${table}_${isoDay(partitionBounds(table, timeMs).startMs).replaceAll('-', '')}`;
+}
+
+/** Ids of one partition, which has the times from `startMs` to before `endMs`. */
+type IdsOfPartition = {
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly ids: string[];
+};
+
+/** Groups UUIDv7s by the partition that has their time. Omits ids with a time outside [floorMs, aheadMs). */
+export function groupByPartition(
+  table: Partitioned,
+  ids: readonly string[],
+  floorMs: number,
+  aheadMs: number,
+): IdsOfPartition[] {
+  const groups: IdsOfPartition[] = [];
+  for (const id of ids) {
+    const timeMs = uuidV7TimeMs(id);
+    if (timeMs < floorMs || timeMs >= aheadMs) continue;
+    let group = groups.find(({ startMs, endMs }) => timeMs >= startMs && timeMs < endMs);
+    if (group === undefined) {
+      group = { name: partitionName(table, timeMs), ...partitionBounds(table, timeMs), ids: [] };
+      groups.push(group);
+    }
+    group.ids.push(id);
+  }
+  return groups;
 }
 
 /** Returns the first day in a partition's name, in Unix ms. */

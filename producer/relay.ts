@@ -80,7 +80,7 @@ export class Relay {
   /** The highest sequence that the broker has confirmed. */
   private relayed: number;
   /** Whether the position was compared with the segments on disk. */
-  private isAtDisk = false;
+  private isPositionChecked = false;
   /** Ranges of sequences that could not be read back, in segments that still exist; `to` is exclusive. */
   private damage: { from: number; to: number }[] = [];
 
@@ -126,7 +126,7 @@ export class Relay {
     const { folder, spoolId, accepted } = this.spool;
     // The folder of a spool without clicks may not exist.
     const first = accepted === 0 ? 1 : (listSegments(folder)[0]?.firstSequence ?? 1);
-    this.isAtDisk = true;
+    this.isPositionChecked = true;
     if (this.relayed >= first - 1) return;
     this.deps.logger.warn(
       { spoolId, relayed: this.relayed, accepted, from: first },
@@ -209,7 +209,7 @@ export class Relay {
   /** Reads and publishes one batch, saves the position and deletes relayed segments. Returns the number of published clicks. */
   private async relayBatch(): Promise<number> {
     const { metrics, logger, options } = this.deps;
-    if (!this.isAtDisk) this.passDeletedSegments();
+    if (!this.isPositionChecked) this.passDeletedSegments();
     const { firstSequence, payloads, damaged } = this.reader.read(this.spool.accepted, options.batchMax);
     if (damaged > 0) {
       this.spool.roll();

@@ -11,9 +11,9 @@ import { LiveReads, type ReadDeps, type Scope } from './live-reads.ts';
 const POLL_MS = 1_000;
 /** Time between two reads of what changes less, and of the health of the parts, in ms. */
 const SLOW_MS = 5_000;
-/** A slow read rests this many times as long as it took, so that it uses at most a twentieth of a core of the database, */
+/** The pause after a slow read is this many times as long as the read took, so that it uses at most a twentieth of a core of the database. */
 const REST_FACTOR = 19;
-/** and at most this long, in ms. */
+/** Longest pause after a slow read, in ms. */
 const REST_MS_MAX = 60_000;
 /** Without an answer of the database for this long, in ms, the numbers are stale. */
 const ANSWER_MS_MAX = 2_000;
@@ -84,7 +84,7 @@ export class LiveFeed {
   #send(events: readonly LiveEvent[]): void {
     for (const event of events.flatMap(pages)) {
       const text = encodeEvent(event);
-      if (!PASSING.has(event.event)) this.#states.set(event.event, text);
+      if (!NOT_KEPT.has(event.event)) this.#states.set(event.event, text);
       for (const listener of this.#listeners) listener(text);
     }
   }
@@ -188,8 +188,8 @@ function slowRead(read: SlowRead['read'], log: ThrottledLog): SlowRead {
   return { read, log, dueAtMs: Number.NEGATIVE_INFINITY, isRunning: false, beganAtMs: 0 };
 }
 
-/** Events that tell what happened, not how something is, and budgets, of which an event has only some. */
-const PASSING: ReadonlySet<LiveEvent['event']> = new Set(['clicks', 'budgets', 'alive', 'stale']);
+/** Events that a listener that joins later does not get: those that tell what happened, and budgets, of which an event has only some. */
+const NOT_KEPT: ReadonlySet<LiveEvent['event']> = new Set(['clicks', 'budgets', 'alive', 'stale']);
 
 /** Splits the event of many budgets. */
 function pages(event: LiveEvent): LiveEvent[] {

@@ -38,7 +38,7 @@ function thresholds(level: string): string {
  * is reached once until the next top-up or adjustment. If a batch reaches several at once, only the lowest is an event: the others say less
  * about the same moment. Call it under the advertisers' locks, after the charge.
  */
-export async function passLowBudget(connection: Connection, advertiserIds: readonly number[]): Promise<void> {
+export async function emitLowBudget(connection: Connection, advertiserIds: readonly number[]): Promise<void> {
   if (advertiserIds.length === 0) return;
   const { rows } = await connection.query<{
     advertiserId: number;

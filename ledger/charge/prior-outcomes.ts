@@ -1,8 +1,7 @@
 import { arrayLiteral, type Connection, uuidArray } from '../../common/postgres/postgres.ts';
-import { uuidV7TimeMs } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import { type LedgerWindow, WINDOW_COLUMNS, type WindowRow, windowOf } from '../ledger-window.ts';
-import { type Partitioned, partitionBounds, partitionName } from '../partitions.ts';
+import { groupByPartition } from '../partitions.ts';
 import type { BatchKeys } from './batch-keys.ts';
 import { identityOf } from './dead-letters.ts';
 
@@ -146,33 +145,4 @@ async function lookUp(
     [...settled, ...spent].map(({ ids }) => uuidArray(ids)),
   );
   return rows;
-}
-
-/** Ids of one partition, which has the times from `startMs` to before `endMs`. */
-type IdsOfPartition = {
-  readonly name: string;
-  readonly startMs: number;
-  readonly endMs: number;
-  readonly ids: string[];
-};
-
-/** Groups UUIDv7s by the partition that has their time. Omits ids with a time outside [floorMs, aheadMs). */
-export function groupByPartition(
-  table: Partitioned,
-  ids: readonly string[],
-  floorMs: number,
-  aheadMs: number,
-): IdsOfPartition[] {
-  const groups: IdsOfPartition[] = [];
-  for (const id of ids) {
-    const timeMs = uuidV7TimeMs(id);
-    if (timeMs < floorMs || timeMs >= aheadMs) continue;
-    let group = groups.find(({ startMs, endMs }) => timeMs >= startMs && timeMs < endMs);
-    if (group === undefined) {
-      group = { name: partitionName(table, timeMs), ...partitionBounds(table, timeMs), ids: [] };
-      groups.push(group);
-    }
-    group.ids.push(id);
-  }
-  return groups;
 }

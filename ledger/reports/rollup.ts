@@ -202,10 +202,10 @@ async function lockState(connection: Connection): Promise<{ rolledTo: Date }> {
 }
 
 /**
- * Lists the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `settledAt`: the
+ * Stores the days of clicks that are settled in the caller's transaction and that a rollup does not read by itself. `settledAt`: the
  * time that they are stamped with; `earliestMs`: the time of the earliest click; both in Unix ms.
  */
-export async function listLateDays(
+export async function recordLateDays(
   connection: Connection,
   settledAt: number,
   earliestMs: number,

@@ -2,8 +2,9 @@ import { arrayLiteral, type Connection, uuidArray } from '../../common/postgres/
 import { uuidFloor } from '../../common/uuid.ts';
 import type { ReadClick, SpoolPosition } from '../../contract/click-event.ts';
 import { identityOf } from '../charge/dead-letters.ts';
-import { groupByPartition, type PriorOutcomes } from '../charge/prior-outcomes.ts';
+import type { PriorOutcomes } from '../charge/prior-outcomes.ts';
 import type { LedgerWindow } from '../ledger-window.ts';
+import { groupByPartition } from '../partitions.ts';
 import { readSettledSequences, type SpoolCounts, ZERO_COUNTS } from './counters.ts';
 
 type ClickOutcome = 'charged' | 'over_budget' | 'invalid' | 'rejected';

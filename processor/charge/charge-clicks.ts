@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { clickKey, type ReadClick, type ReadRecord, type Unreadable } from '../../contract/click-event.ts';
 import { updateBudgetFlags } from '../../ledger/accounts/budget-flag.ts';
-import { passLowBudget } from '../../ledger/accounts/low-budget.ts';
+import { emitLowBudget } from '../../ledger/accounts/low-budget.ts';
 import { chargeBalances, type KnownAd, readAds } from '../../ledger/charge/balances.ts';
 import { type BatchKeys, collectKeys } from '../../ledger/charge/batch-keys.ts';
 import { type CampaignDay, chargeCampaignDays, readCampaignDays } from '../../ledger/charge/campaign-days.ts';
@@ -33,7 +33,7 @@ import {
   lockSpoolsShared,
 } from '../../ledger/charge-locks.ts';
 import type { LedgerWindow } from '../../ledger/ledger-window.ts';
-import { listLateDays } from '../../ledger/reports/rollup.ts';
+import { recordLateDays } from '../../ledger/reports/rollup.ts';
 import {
   appendSpoolCounters,
   countBySpool,
@@ -81,11 +81,11 @@ async function chargeBatch(
 ): Promise<Settlement> {
   const prepared = prepare(batch);
   const userAgents = userAgentsOf(pool);
-  return retryRaces(async (race) => {
+  return retryRaces(async (attempt) => {
     // Before the transaction: see `UserAgents`.
     const userAgentIds = await userAgents.idsOf(pool, prepared.keys.userAgents);
     // Most batches hold only new clicks, so the first attempt skips the lookup. A click that is in the ledger then violates its primary key.
-    const lookup = race > 1 ? LOOK_UP : ASSUME_NEW;
+    const lookup = attempt > 1 ? LOOK_UP : ASSUME_NEW;
     const evidence = { userAgents, userAgentIds };
     return inTransaction(
       pool,
@@ -177,9 +177,9 @@ async function settleWith(
   await chargeCampaignDays(connection, allocation.chargedByDay());
   await appendSpoolCounters(connection, counters);
   if (window.evidenceFloorMs !== null) await insertSeenDuplicates(connection, duplicates);
-  await listLateDays(connection, settledAt, rows.earliestMs, settled);
+  await recordLateDays(connection, settledAt, rows.earliestMs, settled);
   const { lowBudget, nearLimit } = findReachedLimits(allocation, advertisers, ads);
-  await passLowBudget(connection, lowBudget);
+  await emitLowBudget(connection, lowBudget);
   await updateBudgetFlags(connection, nearLimit);
   await noteDeadLetters(connection, inserted.size);
   return {
