@@ -9,6 +9,7 @@ import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
 import type { Problem } from '../common/telemetry/problems.ts';
 import { flushTraces } from '../common/telemetry/tracing.ts';
+import { DAY_MS } from '../common/unix-time.ts';
 import { createVerifier } from '../contract/link-token.ts';
 import { Spool } from '../producer/spool.ts';
 import { SpoolUsage } from '../producer/spool-usage.ts';
@@ -24,7 +25,6 @@ import { type AgentJudge, createAgentJudge } from './redirect/invalid-traffic.ts
 import { createRedirect } from './redirect/redirect.ts';
 import { type Relays, startRelays } from './relays.ts';
 
-const DAY_MS = 86_400_000;
 /** Longest wait for an answer of the database, in ms. After that, the relay publishes the batch again. */
 const QUERY_MS_MAX = 30_000;
 /**

@@ -1,3 +1,6 @@
+/** Length of a day, in ms. */
+export const DAY_MS = 86_400_000;
+
 /** Unix seconds from 1973 to 2286. Read as ms, these numbers would lie in the first four months of 1970. */
 const SECONDS_MIN = 1e8;
 const SECONDS_MAX = 1e10;

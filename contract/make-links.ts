@@ -1,12 +1,12 @@
 import type { LinkKey } from '../common/config/link-keys.ts';
 import { TollwayError } from '../common/errors.ts';
+import { DAY_MS } from '../common/unix-time.ts';
 import { createSigner, evergreenLink, impressionLink } from './link-token.ts';
 
 /** Most links of one call of `makeLinks`. */
 export const LINKS_MAX = 10_000;
 /** Life of an impression link unless the caller chooses one, in days. */
 export const LIFE_DAYS = 30;
-const DAY_MS = 24 * 3_600_000;
 
 /** What links are made with: settings of the installation. */
 export type LinkSettings = {

@@ -1,10 +1,10 @@
 import { errorCode, type TollwayError } from '../common/errors.ts';
-import { arrayLiteral, type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
+import { type Connection, inTransaction, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
+import { DAY_MS } from '../common/unix-time.ts';
 import { deleteUnusedUserAgents } from './charge/user-agents.ts';
 import {
   clockStepError,
-  DAY_MS,
   databaseTime,
   dayStart,
   extendPartitions,
@@ -17,15 +17,9 @@ import {
   type Retention,
 } from './partitions.ts';
 import { rollUp, rollUpDroppedDay } from './reports/rollup.ts';
-import {
-  addCounters,
-  COUNTER_COLUMNS,
-  NIL_SPOOL_ID,
-  type SpoolCounterRow,
-  type SpoolCounters,
-} from './spools/counters.ts';
+import { NIL_SPOOL_ID } from './spools/counters.ts';
+import { mergeSpoolCounters } from './spools/merge-counters.ts';
 import { deleteOldSeenDuplicates } from './spools/seen-duplicates.ts';
-import { formatMultirange } from './spools/sequence-ranges.ts';
 
 /** Time between raising a floor and dropping the partitions below it, in ms. Charge transactions, which last seconds, end in this time. */
 const FLOOR_LEAD_MS = 3_600_000;
@@ -35,8 +29,6 @@ const FLOOR_LEAD_MS = 3_600_000;
 const DETACH_WAIT_MS = 250;
 /** Most days that one run raises a floor by: one day is usual, more after some days without a running processor. */
 const FLOOR_STEP_DAYS_MAX = 3;
-/** Most counter rows merged in one transaction. */
-const MERGE_ROWS_MAX = 1_000;
 /** Most chunks of the Postgres broker deleted in one transaction. */
 const DELETE_CHUNKS_MAX = 1_000;
 
@@ -84,66 +76,6 @@ function badTimeZone(error: unknown): unknown {
 export async function createDayPartitions(pool: Pool, options: Retention, givenMs?: number): Promise<void> {
   await inTransaction(pool, async (connection) =>
     extendPartitions(connection, options, givenMs ?? (await databaseTime(connection))),
-  );
-}
-
-/** Merges the counters that batches appended into one total for each spool. Resolves when none are left. */
-export async function mergeSpoolCounters(pool: Pool): Promise<void> {
-  for (;;) {
-    const merged = await inTransaction(pool, mergeCounterPage);
-    if (merged < MERGE_ROWS_MAX) return;
-  }
-}
-
-async function mergeCounterPage(connection: Connection): Promise<number> {
-  // One merge at a time: two could lock the same totals in different orders and deadlock.
-  await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
-  const { rows } = await connection.query<SpoolCounterRow>(
-    `delete from spool_counter where id in (select id from spool_counter order by id limit ${MERGE_ROWS_MAX})
-     returning ${COUNTER_COLUMNS}`,
-  );
-  await addToTotals(connection, rows);
-  return rows.length;
-}
-
-/**
- * Merges the appended counters of one spool into its total, in the caller's transaction. Blocks other merges until that transaction ends.
- */
-export async function mergeCountersOfSpool(connection: Connection, spoolId: string): Promise<void> {
-  await connection.query("select pg_advisory_xact_lock(hashtext('tollway spool counters'))");
-  const { rows } = await connection.query<SpoolCounterRow>(
-    `delete from spool_counter where spool_id = $1 returning ${COUNTER_COLUMNS}`,
-    [spoolId],
-  );
-  await addToTotals(connection, rows);
-}
-
-async function addToTotals(connection: Connection, rows: readonly SpoolCounterRow[]): Promise<void> {
-  const counters = new Map<string, SpoolCounters>();
-  addCounters(counters, rows);
-  const merged = [...counters];
-  const column = (pick: (counter: SpoolCounters) => number) =>
-    arrayLiteral(merged.map(([, counter]) => pick(counter)));
-  await connection.query(
-    `insert into spool_total as total (spool_id, accepted, charged, over_budget, invalid, rejected, sequences)
-     select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-       $7::int8multirange[])
-     on conflict (spool_id) do update set
-       accepted = greatest(total.accepted, excluded.accepted),
-       charged = total.charged + excluded.charged,
-       over_budget = total.over_budget + excluded.over_budget,
-       invalid = total.invalid + excluded.invalid,
-       rejected = total.rejected + excluded.rejected,
-       sequences = total.sequences + excluded.sequences`,
-    [
-      arrayLiteral(merged.map(([spoolId]) => spoolId)),
-      column((counter) => counter.accepted),
-      column((counter) => counter.charged),
-      column((counter) => counter.overBudget),
-      column((counter) => counter.invalid),
-      column((counter) => counter.rejected),
-      merged.map(([, counter]) => formatMultirange(counter.settled)),
-    ],
   );
 }
 
@@ -277,7 +209,7 @@ async function dropPartition(
 }
 
 async function insertClosedDay(connection: Connection, partition: string, dayMs: number): Promise<void> {
-  const day = new Date(dayMs).toISOString().slice(0, 10);
+  const day = isoDay(dayMs);
   await connection.query(
     `insert into closed_day (day, advertiser_id, campaign_id, outcome, clicks, charged_micros)
      select $1, advertiser_id, campaign_id, outcome, count(*), sum(charged_micros) from ${partition}

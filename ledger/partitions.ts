@@ -1,10 +1,9 @@
 import type { Config } from '../common/config/config.ts';
 import { TollwayError } from '../common/errors.ts';
 import type { Connection, Pool } from '../common/postgres/postgres.ts';
+import { DAY_MS } from '../common/unix-time.ts';
 import { uuidV7TimeMs } from '../common/uuid.ts';
 
-/** Length of a day, in ms. */
-export const DAY_MS = 86_400_000;
 /** Number of days after today that have partitions. */
 export const AHEAD_DAYS = 7;
 

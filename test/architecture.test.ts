@@ -47,7 +47,7 @@ const RULES: IForbiddenRuleType[] = [
     from: { path: `^ledger/${folder}/` },
     to: {
       path: '^ledger/',
-      pathNot: `^ledger/(${LEDGER_FOLDERS.slice(0, index + 1).join('|')})/|^ledger/[^/]+$`,
+      pathNot: `^ledger/(${LEDGER_FOLDERS.slice(0, index + 1).join('|')})/|^ledger/(?!maintenance|output-json)[^/]+$`,
     },
   })),
   {

@@ -4,6 +4,7 @@ import { errorCode, TollwayError } from '../../common/errors.ts';
 import { createPool, terminatePool } from '../../common/postgres/postgres.ts';
 import { createEmbeddedMetrics, type EmbeddedMetrics } from '../../common/telemetry/embedded-metrics.ts';
 import { createFunctionLogger } from '../../common/telemetry/logger.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { findLink } from '../../contract/find-link.ts';
 import { createVerifier } from '../../contract/link-token.ts';
 import { AdLookup } from '../catalog/ad-lookup.ts';
@@ -18,7 +19,6 @@ import { type Answer, type ClickRequest, createRedirect } from '../redirect/redi
 import { createClickRecorder } from './record-click.ts';
 import { createAdRefresh } from './refresh-ad.ts';
 
-const DAY_MS = 86_400_000;
 /** Time between two reports of metrics, in ms. A report for each click would cost more than the click itself. */
 const REPORT_MS = 10_000;
 

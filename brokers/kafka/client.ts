@@ -8,6 +8,7 @@ import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { sleep } from '../../common/process.ts';
 import type { Logger } from '../../common/telemetry/logger.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { CONNECT_MS_MAX, type KafkaSettings, REQUEST_MS_MAX, tlsOf } from './connection-settings.ts';
 import { explainKafka } from './explain.ts';
 
@@ -97,7 +98,6 @@ export async function withAdmin<T>(
 /** Replicas of each partition (fewer if there are fewer brokers), and how many of them must store a click before it is acknowledged. */
 const REPLICAS = 3;
 const REPLICAS_IN_SYNC = 2;
-const DAY_MS = 86_400_000;
 /** Polling interval and maximum wait for a topic that is being created, in ms. */
 const POLL_MS = 200;
 const CREATE_MS_MAX = 30_000;

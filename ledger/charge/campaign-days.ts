@@ -1,6 +1,7 @@
 import { arrayLiteral, type Connection } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { DAY_MS, dayStart } from '../partitions.ts';
+import { dayStart } from '../partitions.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
 import type { KnownAd } from './balances.ts';
 

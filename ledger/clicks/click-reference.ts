@@ -1,11 +1,11 @@
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { printable } from '../../common/text.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { canonicalUuid, isUuidV7 } from '../../common/uuid.ts';
 import { clickIdOf } from '../../contract/click-list.ts';
 import { findLink, tokenOf } from '../../contract/find-link.ts';
 import { createVerifier, type LinkVerifier, readTokenUnverified } from '../../contract/link-token.ts';
-import { DAY_MS } from '../partitions.ts';
 import type { ClickReference } from './click-story.ts';
 
 /** How a link is verified. */

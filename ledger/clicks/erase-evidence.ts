@@ -1,10 +1,11 @@
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { type AuditValues, recordAudit } from '../access/audit-log.ts';
 import { type Actor, changeAs } from '../actor.ts';
-import { DAY_MS, isoDay, listPartitionDays, partitionName } from '../partitions.ts';
+import { isoDay, listPartitionDays, partitionName } from '../partitions.ts';
 
 /** Longest wait for the lock of a day, in ms: charges of clicks of that day queue behind it. */
 const LOCK_WAIT_MS = 250;

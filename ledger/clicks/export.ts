@@ -1,8 +1,9 @@
 import { TollwayError } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor } from '../../common/uuid.ts';
 import { assertFilterExists, type ClickFilter } from '../click-filter.ts';
-import { DAY_MS, isoDay, listPartitionDays, partitionName } from '../partitions.ts';
+import { isoDay, listPartitionDays, partitionName } from '../partitions.ts';
 import { assertPeriod } from '../period.ts';
 import { readSettlementWatermark } from '../settlement-watermark.ts';
 

@@ -1,9 +1,10 @@
 import { type Connection, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor, uuidV7TimeMs } from '../../common/uuid.ts';
 import type { Verdict } from '../charge/outcome.ts';
 import { assertFilterExists, type ClickFilter } from '../click-filter.ts';
 import { BEGIN_SNAPSHOT } from '../ledger-window.ts';
-import { DAY_MS, listPartitionDays, partitionName } from '../partitions.ts';
+import { listPartitionDays, partitionName } from '../partitions.ts';
 import { assertPeriod } from '../period.ts';
 
 /** Most rows of the ledger that a page looks at: it takes some hundred milliseconds, however few of them match. */

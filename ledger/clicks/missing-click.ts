@@ -1,8 +1,9 @@
 import { counted } from '../../common/counted.ts';
 import type { Connection } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import { readWindow } from '../ledger-window.ts';
-import { DAY_MS, dayStart, isoDay, partitionName } from '../partitions.ts';
+import { dayStart, isoDay, partitionName } from '../partitions.ts';
 import { readSpoolCounters } from '../spools/counters.ts';
 import { countSequences, subtractSequences } from '../spools/sequence-ranges.ts';
 import { findPartition } from './click-rows.ts';

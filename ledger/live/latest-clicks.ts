@@ -1,6 +1,6 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import { DAY_MS } from '../partitions.ts';
 
 /** Most clicks of a list. */
 export const LATEST_MAX = 20;

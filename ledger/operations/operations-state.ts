@@ -1,6 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { countDeadLetters } from '../charge/dead-letters.ts';
-import { DAY_MS, dayStart, isoDay, partitionDay } from '../partitions.ts';
+import { dayStart, isoDay, partitionDay } from '../partitions.ts';
 import { readWebhookBacklog, type WebhookBacklog } from '../webhooks/backlog.ts';
 import { type Part, readParts } from './parts.ts';
 

@@ -1,6 +1,7 @@
 import type { Connection } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import { DAY_MS, listPartitionDays, partitionName } from '../partitions.ts';
+import { listPartitionDays, partitionName } from '../partitions.ts';
 import { NIL_SPOOL_ID } from '../spools/counters.ts';
 import { parseMultirange, type Sequences, uniteSequences } from '../spools/sequence-ranges.ts';
 import type { ReconciliationProblem } from './problem.ts';

@@ -1,5 +1,5 @@
 import { arrayLiteral, type Connection } from '../../common/postgres/postgres.ts';
-import { DAY_MS } from '../partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { listUnknownZoneAdvertisers } from '../server-time-zones.ts';
 import type { ReconciliationProblem } from './problem.ts';
 

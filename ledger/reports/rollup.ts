@@ -1,7 +1,8 @@
 import { errorCode } from '../../common/errors.ts';
 import { type Connection, inTransaction, type Pool, uuidArray } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import type { SettledClick } from '../charge/ledger-rows.ts';
-import { DAY_MS, dayStart, isoDay, listPartitionDays, partitionName } from '../partitions.ts';
+import { dayStart, isoDay, listPartitionDays, partitionName } from '../partitions.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
 import { readSettlementWatermark } from '../settlement-watermark.ts';
 

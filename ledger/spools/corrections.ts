@@ -2,7 +2,7 @@ import { TollwayError } from '../../common/errors.ts';
 import { type Connection, joinTransaction, type Pool } from '../../common/postgres/postgres.ts';
 import { WATERMARK_MAX } from '../../contract/click-event.ts';
 import type { Page } from '../list-filter.ts';
-import { mergeCountersOfSpool } from '../maintenance.ts';
+import { mergeCountersOfSpool } from './merge-counters.ts';
 
 /** A correction of the number of clicks that a spool has accepted. */
 export type SpoolCorrection = {

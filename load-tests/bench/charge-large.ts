@@ -1,6 +1,6 @@
 import { parseConfig } from '../../common/config/config.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import type { Bench, BenchContext } from './bench.ts';
 import { decodeRecords, makeAdvertisers, makeRecords, splitBatches } from './charge-data.ts';
 import {

@@ -1,7 +1,8 @@
 import { createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { creditClick } from '../../ledger/accounts/budget-entries.ts';
 import { readClickStory } from '../../ledger/clicks/click-story.ts';
-import { DAY_MS, databaseTime, dayStart, isoDay } from '../../ledger/partitions.ts';
+import { databaseTime, dayStart, isoDay } from '../../ledger/partitions.ts';
 import type { Bench } from './bench.ts';
 import { makeAdvertisers, PRICE_MICROS } from './charge-data.ts';
 import { openDatabase, RETENTION, startServer } from './charge-database.ts';

@@ -1,6 +1,7 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor } from '../../common/uuid.ts';
-import { DAY_MS, databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
+import { databaseTime, dayStart, listPartitionDays, partitionName } from '../../ledger/partitions.ts';
 import { NIL_SPOOL_ID } from '../../ledger/spools/counters.ts';
 import { PRICE_MICROS } from './charge-data.ts';
 

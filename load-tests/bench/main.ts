@@ -3,9 +3,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { printLine } from '../../cli/print.ts';
 import { settings } from '../../common/config/config.ts';
 import { errorMessage } from '../../common/errors.ts';
-import { parseDuration } from '../../common/parse-time.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
-import { parseRate } from '../arguments.ts';
+import { time as durationOption, parseRate } from '../arguments.ts';
 import { createProgress } from '../progress-display.ts';
 import { benchAgainst } from './against.ts';
 import { acceptInto, compareWithBaseline, printComparison, readBaseline, writeBaseline } from './baseline.ts';
@@ -35,13 +34,15 @@ const { only, rounds, time, rate, set, json, against, pairs, compare, accept } =
     parseRounds,
     5,
   )
-  .option('--time <time>', 'duration of the load on the embedded stack (default: 1m)', parseTime, 60_000)
+  .addOption(durationOption('--time <time>', 'duration of the load on the embedded stack', 60_000))
   .option('--rate <clicks>', 'clicks per second of cpu-per-click', parseRate, 5_000)
-  .option(
-    '--set <setting>',
-    'a setting of what is measured, such as KAFKA_CLIENT=kafkajs; for the benchmarks on Kafka, and never for the other commit of --against',
-    collectSetting,
-    {},
+  .addOption(
+    new Option(
+      '--set <setting>',
+      'a setting of what is measured, such as KAFKA_CLIENT=kafkajs; for the benchmarks on Kafka, and never for the other commit of --against',
+    )
+      .argParser(collectSetting)
+      .default({}, 'none'),
   )
   .option('--json <file>', 'also write the rows to a file')
   .addOption(
@@ -203,12 +204,4 @@ function parseRounds(text: string): number {
   const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
   if (count >= ROUNDS_MIN && count <= ROUNDS_MAX) return count;
   throw new InvalidArgumentError(`Expected a whole number of ${ROUNDS_MIN}–${ROUNDS_MAX}, got "${text}"`);
-}
-
-function parseTime(text: string): number {
-  try {
-    return parseDuration(text);
-  } catch (error) {
-    throw new InvalidArgumentError(errorMessage(error));
-  }
 }

@@ -1,4 +1,5 @@
 /** A server of the redirect benchmark: the ad server or a bare `node:http`, as its parent process requests. */
+
 import { randomBytes } from 'node:crypto';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -14,6 +15,7 @@ import type { LinkKey } from '../../common/config/link-keys.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
 import { listen } from '../../common/telemetry/operations-server.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { createSigner, createVerifier, impressionLink } from '../../contract/link-token.ts';
 import type { CatalogAd } from '../../ledger/accounts/catalog-ads.ts';
@@ -24,7 +26,6 @@ import { serveRequests } from './child-port.ts';
 import { destination, type ServerRequest, type ServerStarted, usage } from './redirect-protocol.ts';
 
 const ADS = 100;
-const DAY_MS = 86_400_000;
 /** The defaults of the settings. */
 const SPOOL = { bytesMax: 1_073_741_824, segmentBytes: 8_388_608, sync: 'os', syncIntervalMs: 100 } as const;
 const RELAY = { batchMax: 1_000, lingerMs: 20, watermarkIntervalMs: 2_000 };

@@ -5,13 +5,13 @@ import { DoubleClicks } from '../../ad-server/redirect/double-clicks.ts';
 import type { AgentJudge } from '../../ad-server/redirect/invalid-traffic.ts';
 import type { LinkKey } from '../../common/config/link-keys.ts';
 import type { Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { type EdgeInvalidReason, USER_AGENT_MAX } from '../../contract/click-event.ts';
 import { findLink } from '../../contract/find-link.ts';
 import { createVerifier, type LinkVerifier } from '../../contract/link-token.ts';
 import { readEvent } from '../../processor/click-file.ts';
 import type { ReadRequest, RecordedClick, UnplayableLine } from './line-result.ts';
 
-const DAY_MS = 86_400_000;
 /** How long an ad is cached, in ms. */
 const AD_FRESH_MS = 600_000;
 

@@ -10,6 +10,7 @@ import type { LinkKey } from '../../common/config/link-keys.ts';
 import { TollwayError } from '../../common/errors.ts';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createLogger } from '../../common/telemetry/logger.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { createSigner } from '../../contract/link-token.ts';
 import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { createHttpTarget } from '../load/http-target.ts';
@@ -28,7 +29,6 @@ import type { ReplayOptions } from './replay-options.ts';
 import type { ReplayResult } from './replay-report.ts';
 import { checkSettled } from './settled-check.ts';
 
-const DAY_MS = 86_400_000;
 const SHOW_MS = 1_000;
 /** Connections to the database, for concurrent batches and lookups of ads. */
 const CONNECTIONS = 6;

@@ -1,11 +1,11 @@
 import { counted } from '../../common/counted.ts';
 import { TollwayError } from '../../common/errors.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7TimeMs } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
 import type { KnownAd } from '../../ledger/charge/balances.ts';
 import type { RejectReason } from '../../ledger/charge/dead-letters.ts';
 import type { LedgerWindow } from '../../ledger/ledger-window.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 
 export type ChargeContext = {
   readonly ads: ReadonlyMap<number, KnownAd>;

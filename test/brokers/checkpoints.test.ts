@@ -9,9 +9,9 @@ import {
 } from '../../brokers/checkpoints.ts';
 import { OffsetTracker } from '../../brokers/offset-tracker.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { ReadClick } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { TestSpool } from '../support/records.ts';

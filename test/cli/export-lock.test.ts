@@ -5,7 +5,8 @@ import { openFolderTarget } from '../../cli/export/folder-target.ts';
 import { PERIOD_LENGTHS } from '../../cli/export/periods.ts';
 import type { ExportTarget } from '../../cli/export/target.ts';
 import { TollwayError } from '../../common/errors.ts';
-import { DAY_MS, dayStart } from '../../ledger/partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
+import { dayStart } from '../../ledger/partitions.ts';
 import { testDatabase } from '../support/database.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

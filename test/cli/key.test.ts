@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { findKey } from '../../ledger/access/api-keys.ts';
 import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { testDatabase } from '../support/database.ts';
 import { tollwayHere } from '../support/run-here.ts';
 

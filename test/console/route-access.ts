@@ -1,6 +1,6 @@
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { Role } from '../../ledger/access/api-keys.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import type { Owner } from './owners.ts';
 
 /** A request that succeeds for a caller who may make it. */

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { addSamples } from '../../cli/samples.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { readVersion } from '../../common/version.ts';
 import { ACCESS_RULES } from '../../console/api/access.ts';
 import { readKey, revokeKey } from '../../ledger/access/api-keys.ts';
 import { listAudit } from '../../ledger/access/audit-log.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../ledger/accounts/advertisers.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { testDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 import { testApi } from './api-client.ts';

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../common/errors.ts';
 import { failureKind } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { updateAd } from '../../ledger/accounts/ads.ts';
-import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
+import { dayStart, partitionName } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, testDatabase } from '../support/database.ts';

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { addBudgetEntry, creditClick } from '../../ledger/accounts/budget-entries.ts';
-import { DAY_MS, dayStart, isoDay } from '../../ledger/partitions.ts';
+import { dayStart, isoDay } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { type Account, addAccount, testDatabase } from '../support/database.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createPool, failureKind } from '../../common/postgres/postgres.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase } from '../support/database.ts';

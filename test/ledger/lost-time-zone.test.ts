@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
 import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { maintain } from '../../ledger/maintenance.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';

@@ -2,12 +2,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../brokers/postgres/backlog.ts';
 import { createPostgresPublisher } from '../../brokers/postgres/publisher.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
 import { creditClick } from '../../ledger/accounts/budget-entries.ts';
-import { dropClosedDays, maintain, mergeSpoolCounters } from '../../ledger/maintenance.ts';
+import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
 import {
   AHEAD_DAYS,
-  DAY_MS,
   dayStart,
   extendPartitions,
   listPartitionDays,
@@ -16,6 +16,7 @@ import {
   partitionBounds,
 } from '../../ledger/partitions.ts';
 import { reconcile } from '../../ledger/reconciliation/reconcile.ts';
+import { mergeSpoolCounters } from '../../ledger/spools/merge-counters.ts';
 import {
   chargeBatch,
   chargeBatchTwice,

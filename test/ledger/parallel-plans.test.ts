@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeBatch } from '../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { clickRecord } from '../support/records.ts';

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, inTransaction } from '../../common/postgres/postgres.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry } from '../../ledger/accounts/budget-entries.ts';
 import { readCampaignCaps } from '../../ledger/accounts/campaign-caps.ts';
 import { addCampaign, listCampaigns, updateCampaign } from '../../ledger/accounts/campaigns.ts';
 import { readCatalogPage } from '../../ledger/accounts/catalog-ads.ts';
 import { readStatement } from '../../ledger/accounts/statement.ts';
-import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
+import { isoDay } from '../../ledger/partitions.ts';
 import { refreshRollup } from '../../ledger/reports/refresh-rollup.ts';
 import { readReport } from '../../ledger/reports/report.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidFloor, uuidV7 } from '../../common/uuid.ts';
-import { DAY_MS, dayStart, partitionName } from '../../ledger/partitions.ts';
+import { dayStart, partitionName } from '../../ledger/partitions.ts';
 import { expectBalanced } from '../support/charge-batch.ts';
 import { dispatcherFixture } from '../support/dispatcher-fixture.ts';
 import { capturedLog } from '../support/loggers.ts';

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import type { ReadRecord } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeClicks } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { BatchDispatcher } from '../../processor/dispatch/batch-dispatcher.ts';

@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest';
-import { DAY_MS } from '../../ledger/partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';
 import { chargeBatch, expectBalanced } from '../support/charge-batch.ts';
 import { stepSystemClock } from '../support/clock-step.ts';

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createPool, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
-import { mergeSpoolCounters } from '../../ledger/maintenance.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { rollUp } from '../../ledger/reports/rollup.ts';
+import { mergeSpoolCounters } from '../../ledger/spools/merge-counters.ts';
 import { addWebhook } from '../../ledger/webhooks/webhooks.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { dryRunCharge } from '../../processor/charge/dry-run.ts';

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { encodeClick, type ReadRecord, watermarkRecord } from '../../contract/click-event.ts';
 import { readRecord } from '../../contract/read-record.ts';
 import { addAd } from '../../ledger/accounts/ads.ts';
 import { discardDeadLetter, listDeadLetterIds, readDeadLetter } from '../../ledger/charge/dead-letters.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { settle } from '../../processor/charge/charge-clicks.ts';
 import { quarantine } from '../../processor/charge/quarantine.ts';
 import { redrive } from '../../processor/charge/redrive.ts';

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import { CLICK_BYTES_MAX, encodeClick } from '../../contract/click-event.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { chargeBatchTwice, expectBalanced } from '../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../support/database.ts';
 import { clickEvent, clickRecord, type NamedAd, TestSpool, unreadableRecord } from '../support/records.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../common/unix-time.ts';
 import { uuidV7 } from '../../common/uuid.ts';
 import type { KnownAd } from '../../ledger/charge/balances.ts';
-import { DAY_MS } from '../../ledger/partitions.ts';
 import { rejectionReason } from '../../processor/charge/validate-click.ts';
 import { type ClickOverrides, clickRecord } from '../support/records.ts';
 

@@ -1,5 +1,6 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import { DAY_MS, isoDay } from '../../ledger/partitions.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
+import { isoDay } from '../../ledger/partitions.ts';
 
 /** Lets the ledger accept clicks of the UTC days from `first` to `last`, such as `2025-03-30`, which maintenance would have closed. */
 export async function openPastDays(pool: Pool, first: string, last: string): Promise<void> {

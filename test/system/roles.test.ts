@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createClient, createPool, inTransaction, type Pool } from '../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../common/unix-time.ts';
 import {
   createSession,
   deleteOldSessions,
@@ -14,7 +15,7 @@ import { createLoginLink, deleteOldLoginLinks, useLoginLink } from '../../ledger
 import { listAds } from '../../ledger/accounts/ads.ts';
 import { changeAs } from '../../ledger/actor.ts';
 import { dropClosedDays, maintain } from '../../ledger/maintenance.ts';
-import { DAY_MS, partitionName } from '../../ledger/partitions.ts';
+import { partitionName } from '../../ledger/partitions.ts';
 import { GRANTS } from '../../migrations/grants.ts';
 import { migrate } from '../../migrations/migrate.ts';
 import { chargeBatch } from '../support/charge-batch.ts';

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { inTransaction } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import {
   createKey,
   findKey,
@@ -12,7 +13,6 @@ import {
   revokeKey,
 } from '../../../ledger/access/api-keys.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { testDatabase } from '../../support/database.ts';
 
 const database = testDatabase();

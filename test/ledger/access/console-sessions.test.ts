@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { inTransaction } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { createKey, findKey, listKeys, revokeKey } from '../../../ledger/access/api-keys.ts';
 import { listAudit } from '../../../ledger/access/audit-log.ts';
 import {
@@ -21,7 +22,6 @@ import {
   useLoginLink,
 } from '../../../ledger/access/login-links.ts';
 import { changeAs } from '../../../ledger/actor.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { testDatabase } from '../../support/database.ts';
 
 const database = testDatabase();

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAmount } from '../../../common/money.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { listAds, updateAd } from '../../../ledger/accounts/ads.ts';
 import { addAdvertiser, setAdvertiserStatus } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-entries.ts';
@@ -13,7 +14,7 @@ import {
 } from '../../../ledger/accounts/campaigns.ts';
 import { withAdvertiserLock } from '../../../ledger/advertiser-lock.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
+import { dayStart } from '../../../ledger/partitions.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import {
   chargeBatch,

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { addAd } from '../../../ledger/accounts/ads.ts';
 import { addBudgetEntry } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { reconcile } from '../../../ledger/reconciliation/reconcile.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch, chargeBatchTwice, expectBalanced } from '../../support/charge-batch.ts';

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { addAdvertiser, listAdvertisers } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
 import { readStatement, type Statement } from '../../../ledger/accounts/statement.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS, dayStart, isoDay } from '../../../ledger/partitions.ts';
+import { dayStart, isoDay } from '../../../ledger/partitions.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch, untilWaitingForLock } from '../../support/charge-batch.ts';
 import { addAdTo, createTestDatabase, type TestDatabase } from '../../support/database.ts';

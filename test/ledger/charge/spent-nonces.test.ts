@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidFloor, uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
 import { dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
 import {
-  DAY_MS,
   dayStart,
   isoDay,
   listPartitionDays,

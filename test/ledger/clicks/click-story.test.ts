@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Pool } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import { EDGE_INVALID_REASONS } from '../../../contract/click-event.ts';
 import { updateAd } from '../../../ledger/accounts/ads.ts';
@@ -8,7 +9,7 @@ import { discardDeadLetter, REJECT_REASONS } from '../../../ledger/charge/dead-l
 import { EXPLANATIONS } from '../../../ledger/clicks/click-explanations.ts';
 import { type ClickStory, readClickStory } from '../../../ledger/clicks/click-story.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS, dayStart, isoDay } from '../../../ledger/partitions.ts';
+import { dayStart, isoDay } from '../../../ledger/partitions.ts';
 import { redrive } from '../../../processor/charge/redrive.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { type Account, addAccount, addAdTo, testDatabase } from '../../support/database.ts';

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import { addAdvertiser, listAdvertisers } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign, updateCampaign } from '../../../ledger/accounts/campaigns.ts';
 import { CREDIT_CLICKS_MAX, creditClicks, refusalOf } from '../../../ledger/clicks/credit-clicks.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { addCreditsToRollup, rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch, expectBalanced, untilWaitingForLock } from '../../support/charge-batch.ts';
 import {

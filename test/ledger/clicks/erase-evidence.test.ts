@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inTransaction } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidFloor } from '../../../common/uuid.ts';
 import { listAudit } from '../../../ledger/access/audit-log.ts';
 import {
@@ -7,7 +8,7 @@ import {
   eraseEvidenceOfDay,
   eraseEvidenceOfNetwork,
 } from '../../../ledger/clicks/erase-evidence.ts';
-import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
+import { dayStart } from '../../../ledger/partitions.ts';
 import {
   chargeBatch,
   chargeBatchTwice,

@@ -1,16 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import { deleteUnusedUserAgents } from '../../../ledger/charge/user-agents.ts';
 import { readEvidence } from '../../../ledger/clicks/evidence.ts';
 import { dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
-import {
-  AHEAD_DAYS,
-  DAY_MS,
-  dayStart,
-  isoDay,
-  listPartitionDays,
-  partitionName,
-} from '../../../ledger/partitions.ts';
+import { AHEAD_DAYS, dayStart, isoDay, listPartitionDays, partitionName } from '../../../ledger/partitions.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatchTwice, expectBalanced } from '../../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../../support/database.ts';

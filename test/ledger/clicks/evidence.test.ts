@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createPool, inTransaction, type Pool, RolledBack } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
 import { addAd } from '../../../ledger/accounts/ads.ts';
 import { listDeadLetterIds } from '../../../ledger/charge/dead-letters.ts';
 import { readEvidence, type StoredEvidence } from '../../../ledger/clicks/evidence.ts';
-import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
+import { dayStart } from '../../../ledger/partitions.ts';
 import { chargeClicks, settle } from '../../../processor/charge/charge-clicks.ts';
 import { dryRunCharge } from '../../../processor/charge/dry-run.ts';
 import { redrive } from '../../../processor/charge/redrive.ts';

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import { creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import {
@@ -8,7 +9,6 @@ import {
   exportBound,
 } from '../../../ledger/clicks/export.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { type Account, addAccount, createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { silent } from '../../support/loggers.ts';

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick, listBudgetEntries } from '../../../ledger/accounts/budget-entries.ts';
 import { BEGIN_CHARGE } from '../../../ledger/charge-locks.ts';
 import { type ExportFilter, type ExportRow, exportLedger } from '../../../ledger/clicks/export.ts';
-import { DAY_MS } from '../../../ledger/partitions.ts';
 import { readSettlementWatermark } from '../../../ledger/settlement-watermark.ts';
 import { settle } from '../../../processor/charge/charge-clicks.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { updateAd } from '../../../ledger/accounts/ads.ts';
 import { clickToChargeSeconds, readLatestClicks } from '../../../ledger/live/latest-clicks.ts';
-import { DAY_MS, isoDay } from '../../../ledger/partitions.ts';
+import { isoDay } from '../../../ledger/partitions.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { addAccount, createTestDatabase, testDatabase } from '../../support/database.ts';
 import { clickRecord, unreadableRecord } from '../../support/records.ts';

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
-import { DAY_MS, dayStart } from '../../../ledger/partitions.ts';
+import { dayStart } from '../../../ledger/partitions.ts';
 import { type ReportFilter, readReport } from '../../../ledger/reports/report.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';

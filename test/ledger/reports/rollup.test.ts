@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { postgresBacklog } from '../../../brokers/postgres/backlog.ts';
 import { inTransaction } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { addAdvertiser } from '../../../ledger/accounts/advertisers.ts';
 import { addBudgetEntry, creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { addCampaign } from '../../../ledger/accounts/campaigns.ts';
 import { BEGIN_CHARGE } from '../../../ledger/charge-locks.ts';
 import { dropClosedDays } from '../../../ledger/maintenance.ts';
-import { DAY_MS, dayStart, isoDay } from '../../../ledger/partitions.ts';
+import { dayStart, isoDay } from '../../../ledger/partitions.ts';
 import { reconcile } from '../../../ledger/reconciliation/reconcile.ts';
 import {
   REPORT_KEYS,

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { Connection } from '../../../common/postgres/postgres.ts';
-import { mergeSpoolCounters } from '../../../ledger/maintenance.ts';
 import { readSettledSequences, readSpoolCounters } from '../../../ledger/spools/counters.ts';
+import { mergeSpoolCounters } from '../../../ledger/spools/merge-counters.ts';
 import { chargeBatch } from '../../support/charge-batch.ts';
 import { addAccount, testDatabase } from '../../support/database.ts';
 import { clickRecord, TestSpool } from '../../support/records.ts';

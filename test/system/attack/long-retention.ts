@@ -16,11 +16,12 @@ import { makeDataDir, startEmbeddedPostgres } from '../../../cli/start/embedded-
 import { parseConfig } from '../../../common/config/config.ts';
 import { errorMessage } from '../../../common/errors.ts';
 import { createPool, inTransaction, type Pool } from '../../../common/postgres/postgres.ts';
+import { DAY_MS } from '../../../common/unix-time.ts';
 import { uuidV7 } from '../../../common/uuid.ts';
 import type { ReadClick } from '../../../contract/click-event.ts';
 import { creditClick } from '../../../ledger/accounts/budget-entries.ts';
 import { createDayPartitions, dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
-import { DAY_MS, dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
+import { dayStart, listPartitionDays, retentionOf } from '../../../ledger/partitions.ts';
 import { migrate } from '../../../migrations/migrate.ts';
 import { chargeClicks } from '../../../processor/charge/charge-clicks.ts';
 import { addAccount } from '../../support/database.ts';
