@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
-import { type ListFilter, STATUSES, type Status } from '../ledger/list-filter.ts';
+import type { ListFilter } from '../ledger/list-filter.ts';
+import { STATUSES, type Status } from '../ledger/status.ts';
 import type { Output } from './context.ts';
 import { parseId } from './parse.ts';
 

@@ -13,7 +13,7 @@ export type ClickFilter = {
  * `advertiserIds`. Any publisher can exist.
  */
 export async function assertFilterExists(
-  connection: Pool | Connection,
+  database: Pool | Connection,
   {
     advertiserId,
     campaignId,
@@ -30,7 +30,7 @@ export async function assertFilterExists(
     ['ad', 'advertiser_id', 'an ad', adId],
   ] as const) {
     if (id === undefined) continue;
-    const { rowCount } = await connection.query(
+    const { rowCount } = await database.query(
       `select from ${table} where id = $1 and ($2::integer[] is null or ${owner} = any($2))`,
       [id, advertiserIds ?? null],
     );

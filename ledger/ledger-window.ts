@@ -27,8 +27,8 @@ export type WindowRow = {
 export const WINDOW_COLUMNS = 'now(), click_floor, click_ahead, nonce_floor, nonce_ahead, evidence_floor';
 
 /** Reads the window. It stays valid for a transaction of some seconds, because days are dropped an hour after the floor was raised. */
-export async function readWindow(connection: Pool | Connection): Promise<LedgerWindow> {
-  const { rows } = await connection.query<WindowRow>(`select ${WINDOW_COLUMNS} from ledger_window`);
+export async function readWindow(database: Pool | Connection): Promise<LedgerWindow> {
+  const { rows } = await database.query<WindowRow>(`select ${WINDOW_COLUMNS} from ledger_window`);
   return windowOf(rows[0]);
 }
 

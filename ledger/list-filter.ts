@@ -1,8 +1,5 @@
 import type { ClickFilter } from './click-filter.ts';
-
-export const STATUSES = ['active', 'paused', 'archived'] as const;
-/** The status of an advertiser, a campaign or an ad. Clicks are charged only if all three are active. */
-export type Status = (typeof STATUSES)[number];
+import type { Status } from './status.ts';
 
 /** A page of a list, which is ordered by id. Absent fields: from the first row on, to the last one. */
 export type Page<Id extends number | bigint = number> = {

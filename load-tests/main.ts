@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { escapeUsageErrors, findContext } from '../cli/context.ts';
 import { printJson, printNote } from '../cli/print.ts';
 import { findLinkKeys } from '../common/config/link-key-file.ts';
@@ -69,7 +69,11 @@ function commandOf(scenario: Scenario): Command {
     .option('--ads <count>', 'number of ads', parseNumber, 200)
     .option('--skew <exponent>', "exponent of Zipf's law for clicks by ad; 0 is uniform", parseSkew, 1);
   addTrafficOptions(command)
-    .option('--level <level>', 'service level, such as "p99<=25ms"; can be repeated', collectLevel, [])
+    .addOption(
+      new Option('--level <level>', 'service level, such as "p99<=25ms"; can be repeated')
+        .argParser(collectLevel)
+        .default([], 'none'),
+    )
     .option('--levels <file>', 'file of service levels, one per line', readServiceLevels)
     .option('--report <file>', 'path of the HTML report (default: load-<scenario>.html in DATA_DIR)')
     .option('--no-report', 'no HTML report')

@@ -18,7 +18,7 @@ import {
   listBudgetEntries,
 } from '../../ledger/accounts/budget-entries.ts';
 import { parsePercents } from '../../ledger/accounts/low-budget.ts';
-import type { Status } from '../../ledger/list-filter.ts';
+import type { Status } from '../../ledger/status.ts';
 import { group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import { emptyText, filterOf, type ListOptions, SEARCH, withStatusOptions } from '../list-options.ts';
 import { parseId } from '../parse.ts';

@@ -16,7 +16,7 @@ import {
 import { PACINGS, type Pacing } from '../../ledger/accounts/daily-plan.ts';
 import { type Pace, roundPace } from '../../ledger/accounts/pacing.ts';
 import { parseUrlTemplate } from '../../ledger/accounts/url-template.ts';
-import { STATUSES, type Status } from '../../ledger/list-filter.ts';
+import { STATUSES, type Status } from '../../ledger/status.ts';
 import { command, group, type Output, rowsCommand, withChange, withDatabase } from '../context.ts';
 import {
   emptyText,

@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { parseTime } from '../../common/parse-time.ts';
 import { readAdvertiser } from '../../ledger/accounts/advertisers.ts';
-import type { Status } from '../../ledger/list-filter.ts';
+import type { Status } from '../../ledger/status.ts';
 import {
   type Attempt,
   DELIVERY_STATUSES,

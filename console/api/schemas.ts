@@ -7,7 +7,7 @@ import { parseTimeZone } from '../../common/time-zone.ts';
 import { isCalendarDate } from '../../common/unix-time.ts';
 import { parsePublisher } from '../../contract/publisher.ts';
 import { parseUrlTemplate } from '../../ledger/accounts/url-template.ts';
-import { STATUSES } from '../../ledger/list-filter.ts';
+import { STATUSES } from '../../ledger/status.ts';
 
 /**
  * The values that several resources share. Each schema is a codec: it decodes the JSON of a request and encodes that of an answer, so a

@@ -5,7 +5,8 @@ import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseName } from '../../common/text.ts';
 import { withAdvertiserLock } from '../advertiser-lock.ts';
 import { assertFilterExists } from '../click-filter.ts';
-import { type ListFilter, listCondition, type Status } from '../list-filter.ts';
+import { type ListFilter, listCondition } from '../list-filter.ts';
+import type { Status } from '../status.ts';
 import { notifyAdsChanged, updateBudgetFlags } from './budget-flag.ts';
 import { readCampaign } from './campaigns.ts';
 import { assertPassListFits, type PassList } from './pass-list.ts';
@@ -69,10 +70,10 @@ export async function listAds(
 }
 
 /** Returns an ad. Throws `unknown_ad`. */
-export async function readAd(connection: Pool | Connection, id: number): Promise<Ad> {
+export async function readAd(database: Pool | Connection, id: number): Promise<Ad> {
   // A named statement, because planning it takes longer than running it.
   const query = { name: 'read ad', text: `${SELECT_ADS} where ad.id = $1`, values: [id] };
-  const { rows } = await connection.query<Ad>(query);
+  const { rows } = await database.query<Ad>(query);
   const [ad] = rows;
   if (!ad) throw unknownAd(id);
   return ad;

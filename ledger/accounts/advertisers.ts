@@ -5,8 +5,9 @@ import { parseName } from '../../common/text.ts';
 import { parseTimeZone } from '../../common/time-zone.ts';
 import { unknownAdvertiser, withAdvertiserLock } from '../advertiser-lock.ts';
 import type { ClickFilter } from '../click-filter.ts';
-import { type ListFilter, listCondition, type Status } from '../list-filter.ts';
+import { type ListFilter, listCondition } from '../list-filter.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
+import type { Status } from '../status.ts';
 import { notifyAdsChanged } from './budget-flag.ts';
 import { nextThreshold, parsePercents } from './low-budget.ts';
 

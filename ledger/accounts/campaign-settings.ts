@@ -3,8 +3,8 @@ import { assertTimeInRange } from '../../common/parse-time.ts';
 import type { Connection } from '../../common/postgres/postgres.ts';
 import { singleRow } from '../../common/postgres/single-row.ts';
 import { parseExternalId, parseName } from '../../common/text.ts';
-import type { Status } from '../list-filter.ts';
 import { inServerTimeZone } from '../server-time-zones.ts';
+import type { Status } from '../status.ts';
 import { changePlan, type DailyPlan } from './daily-plan.ts';
 
 /** What can be set of a campaign. */

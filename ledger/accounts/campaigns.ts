@@ -134,11 +134,11 @@ export async function putCampaign(
 
 /** Returns the campaign of an advertiser with an external id, or `null`. Throws `bad_external_id`. */
 export async function findCampaign(
-  connection: Pool | Connection,
+  database: Pool | Connection,
   advertiserId: number,
   externalId: string,
 ): Promise<Campaign | null> {
-  const { rows } = await connection.query<CampaignRow>(
+  const { rows } = await database.query<CampaignRow>(
     selectCampaigns('where campaign.advertiser_id = $1 and campaign.external_id = $2'),
     [advertiserId, parseExternalId(externalId)],
   );
@@ -160,10 +160,10 @@ export async function listCampaigns(
 }
 
 /** Returns a campaign. Throws `unknown_campaign`. */
-export async function readCampaign(connection: Pool | Connection, id: number): Promise<Campaign> {
+export async function readCampaign(database: Pool | Connection, id: number): Promise<Campaign> {
   // A named statement, because planning it takes longer than running it.
   const query = { name: 'read campaign', text: selectCampaigns('where campaign.id = $1'), values: [id] };
-  const { rows } = await connection.query<CampaignRow>(query);
+  const { rows } = await database.query<CampaignRow>(query);
   const [campaign] = rows;
   if (!campaign) throw unknownCampaign(id);
   return toCampaign(campaign);

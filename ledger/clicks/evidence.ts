@@ -21,10 +21,10 @@ export type StoredEvidence = Evidence & {
  * past `EVIDENCE_RETENTION_DAYS`.
  */
 export async function readEvidence(
-  connection: Pool | Connection,
+  database: Pool | Connection,
   clickId: string,
 ): Promise<StoredEvidence | null> {
-  const { rows } = await connection.query<StoredEvidence>(
+  const { rows } = await database.query<StoredEvidence>(
     `select network, user_agent.text as "userAgent", referrer_host as "referrerHost", sub_ids as "subIds", published_at as "publishedAt"
      from click_evidence left join user_agent on user_agent.id = user_agent_id where click_id = $1`,
     [clickId],

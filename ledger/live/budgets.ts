@@ -1,5 +1,5 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import type { Status } from '../list-filter.ts';
+import type { Status } from '../status.ts';
 import type { Spent } from './burn-rate.ts';
 
 /** The budget of an advertiser. Amounts in micros of its currency. */

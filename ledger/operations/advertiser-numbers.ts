@@ -1,5 +1,5 @@
 import type { Pool } from '../../common/postgres/postgres.ts';
-import type { Status } from '../list-filter.ts';
+import type { Status } from '../status.ts';
 
 /** What the metrics of an advertiser show. Amounts in micros of its currency. */
 export type AdvertiserNumbers = {

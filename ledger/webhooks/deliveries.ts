@@ -41,12 +41,12 @@ export type DeliveryFilter = {
 
 /** Returns the deliveries of a webhook, the newest event first. Throws `unknown_webhook`. */
 export async function listDeliveries(
-  pool: Pool | Connection,
+  database: Pool | Connection,
   webhookId: number,
   { status, before = 0n, limit }: DeliveryFilter,
 ): Promise<Delivery[]> {
-  await readWebhook(pool, webhookId);
-  const { rows } = await pool.query<Delivery>(
+  await readWebhook(database, webhookId);
+  const { rows } = await database.query<Delivery>(
     `select delivery.event_id as "eventId", event.type as "eventType", delivery.advertiser_id as "advertiserId",
        (select name from advertiser where id = delivery.advertiser_id) as "advertiserName", event.occurred_at as "occurredAt", delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
        case delivery.status when 'pending' then delivery.next_attempt_at end as "nextAttemptAt"
@@ -60,21 +60,25 @@ export async function listDeliveries(
 
 /** Returns the attempts of a delivery, oldest first. Throws `unknown_delivery`. */
 export async function listAttempts(
-  pool: Pool | Connection,
+  database: Pool | Connection,
   webhookId: number,
   eventId: bigint,
 ): Promise<Attempt[]> {
-  const { rows } = await pool.query<Attempt>(
+  const { rows } = await database.query<Attempt>(
     `select at, duration_ms as "durationMs", status_code as "statusCode", error from webhook_attempt
      where webhook_id = $1 and event_id = $2 order by id`,
     [webhookId, eventId],
   );
-  if (rows.length === 0) await assertDelivery(pool, webhookId, eventId);
+  if (rows.length === 0) await assertDelivery(database, webhookId, eventId);
   return rows;
 }
 
-async function assertDelivery(pool: Pool | Connection, webhookId: number, eventId: bigint): Promise<void> {
-  const { rowCount } = await pool.query(
+async function assertDelivery(
+  database: Pool | Connection,
+  webhookId: number,
+  eventId: bigint,
+): Promise<void> {
+  const { rowCount } = await database.query(
     'select from webhook_delivery where webhook_id = $1 and event_id = $2',
     [webhookId, eventId],
   );

@@ -5,7 +5,7 @@ import { singleRow } from '../../common/postgres/single-row.ts';
 import { printable } from '../../common/text.ts';
 import { WEBHOOK_EVENT_TYPES, type WebhookEventType } from '../../contract/webhook-event.ts';
 import { unknownAdvertiser } from '../advertiser-lock.ts';
-import type { Status } from '../list-filter.ts';
+import type { Status } from '../status.ts';
 import { WEBHOOKS_CHANNEL } from './emit.ts';
 import { parseWebhookUrl, type TargetRule } from './target-url.ts';
 
@@ -127,10 +127,10 @@ export type WebhookFilter = {
 
 /** Returns webhooks, ordered by id. */
 export async function listWebhooks(
-  pool: Pool | Connection,
+  database: Pool | Connection,
   { advertiserIds, status, all = false, after = 0, limit }: WebhookFilter = {},
 ): Promise<Webhook[]> {
-  const { rows } = await pool.query<Webhook>(
+  const { rows } = await database.query<Webhook>(
     `select ${COLUMNS} from webhook join webhook_progress progress on progress.webhook_id = webhook.id
      where webhook.id > $1 and ($2::integer[] is null or webhook.advertiser_id = any($2))
        and ($3::text is null or webhook.status = $3) and ($4 or $3 = 'archived' or webhook.status <> 'archived')
