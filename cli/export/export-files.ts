@@ -15,7 +15,7 @@ import {
 } from './manifest.ts';
 import { type Period, periodAt } from './periods.ts';
 import { createRowCounter, type RowTotals } from './row-totals.ts';
-import type { ExportTarget } from './target.ts';
+import type { ExportTarget, TargetFile } from './target.ts';
 
 export type FileExport = Series & {
   /** A time in the first period, for a target without manifests. Otherwise the export continues after the last manifest. */
@@ -71,24 +71,35 @@ async function writePeriod(
 ): Promise<Manifest> {
   const name = fileNameOf(series, period);
   await assertComplete(pool, series, period);
-  const file = await target.create(name);
-  let written: Written;
-  try {
-    written = await writeRows(pool, file.write, series, period);
+  const written = await writeFile(target, name, async (write) => {
+    const rows = await writeRows(pool, write, series, period);
     // Again, because a day can be dropped between the first check and its rows.
     await assertComplete(pool, series, period);
+    return rows;
+  });
+  const manifest = manifestOf(series, period, watermark, written);
+  await writeFile(target, name + MANIFEST_SUFFIX, (write) =>
+    write(Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`)),
+  );
+  return manifest;
+}
+
+/** Writes a file with `work`, and commits it if this export still has the target for itself. If any of this fails, discards the file. */
+async function writeFile<T>(
+  target: ExportTarget,
+  name: string,
+  work: (write: TargetFile['write']) => Promise<T>,
+): Promise<T> {
+  const file = await target.create(name);
+  try {
+    const result = await work(file.write);
     await target.assertLocked();
+    await file.commit();
+    return result;
   } catch (error) {
     await file.discard();
     throw error;
   }
-  await file.commit();
-  const manifest = manifestOf(series, period, watermark, written);
-  const manifestFile = await target.create(name + MANIFEST_SUFFIX);
-  await manifestFile.write(Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
-  await target.assertLocked();
-  await manifestFile.commit();
-  return manifest;
 }
 
 type Written = RowTotals & { readonly bytes: number; readonly sha256: string };

@@ -56,6 +56,7 @@ it.each([
   const losing = losingLock(target, lostAt);
   await expect(run(losing)).rejects.toMatchObject({ code: 'already_running' });
   expect(losing.steps).toEqual(done);
+  expect(readdirSync(folder).filter((name) => name.endsWith('.partial'))).toEqual([]);
   await run(target);
   await target.close();
   // The next run has replaced what did not count.
