@@ -4,7 +4,13 @@ import { uuidV7 } from '../../../common/uuid.ts';
 import { deleteUnusedUserAgents } from '../../../ledger/charge/user-agents.ts';
 import { readEvidence } from '../../../ledger/clicks/evidence.ts';
 import { dropClosedDays, maintain } from '../../../ledger/maintenance.ts';
-import { AHEAD_DAYS, dayStart, isoDay, listPartitionDays, partitionName } from '../../../ledger/partitions.ts';
+import {
+  AHEAD_DAYS,
+  dayStart,
+  isoDay,
+  listPartitionDays,
+  partitionName,
+} from '../../../ledger/partitions.ts';
 import { rollUp } from '../../../ledger/reports/rollup.ts';
 import { chargeBatchTwice, expectBalanced } from '../../support/charge-batch.ts';
 import { addAccount, createTestDatabase, type TestDatabase } from '../../support/database.ts';
