@@ -23,6 +23,8 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 const HOUR_MS = 3_600_000;
+/** Clicks that are settled under jumping clocks, at least. */
+const CLICKS_MIN = 100;
 
 async function problems(): Promise<readonly string[]> {
   const result = await reconcile(database.pool, { brokers: [postgresBacklog], deep: true });
@@ -184,7 +186,7 @@ describe('with clocks that jump at every look', () => {
       await setDatabaseClock(pool, `now_ms + (random() - 0.5) * ${2 * jumpMs}`);
       const sent: string[] = [];
       const endsAt = performance.now() + 2_000;
-      const isOver = () => performance.now() > endsAt;
+      const isOver = () => performance.now() > endsAt && sent.length >= CLICKS_MIN;
       const writers = accounts.map(async ({ ad }) => {
         while (!isOver()) {
           const records = [clickRecord({ ad }), clickRecord({ ad })];
@@ -213,7 +215,6 @@ describe('with clocks that jump at every look', () => {
       await rollUp(pool);
       expect(await rolledUp()).toBe(sent.length);
       expect(await problems()).toEqual([]);
-      expect(sent.length).toBeGreaterThan(100);
     },
   );
 });
