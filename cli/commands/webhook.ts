@@ -188,10 +188,13 @@ const test = command('test', 'Send an event of the type webhook.test to a webhoo
   });
 
 function toDeliveryRow({ eventId, status, attempts, ...event }: Delivery) {
-  const { eventType, advertiserId, advertiserName, ...times } = event;
+  const { eventType, advertiserId, advertiserName, data, ...times } = event;
+  const campaignId = typeof data.campaignId === 'number' ? data.campaignId : null;
+  const campaignName = typeof data.campaignName === 'string' ? data.campaignName : null;
   const { occurredAt, nextAttemptAt, finishedAt } = times;
   return {
-    ...{ eventId: String(eventId), eventType, advertiserId, advertiserName, status, attempts },
+    ...{ eventId: String(eventId), eventType, advertiserId, advertiserName, campaignId, campaignName },
+    ...{ status, attempts },
     occurredAt: textOf(occurredAt),
     nextAttemptAt: textOf(nextAttemptAt),
     finishedAt: textOf(finishedAt),

@@ -13,6 +13,8 @@ export type Delivery = {
   readonly eventType: string;
   readonly advertiserId: number | null;
   readonly advertiserName: string | null;
+  /** As it is sent. */
+  readonly data: Record<string, unknown>;
   readonly occurredAt: Date;
   readonly status: DeliveryStatus;
   readonly attempts: number;
@@ -48,7 +50,8 @@ export async function listDeliveries(
   await readWebhook(database, webhookId);
   const { rows } = await database.query<Delivery>(
     `select delivery.event_id as "eventId", event.type as "eventType", delivery.advertiser_id as "advertiserId",
-       (select name from advertiser where id = delivery.advertiser_id) as "advertiserName", event.occurred_at as "occurredAt", delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
+       (select name from advertiser where id = delivery.advertiser_id) as "advertiserName", event.data, event.occurred_at as "occurredAt",
+       delivery.status, delivery.attempts, delivery.finished_at as "finishedAt",
        case delivery.status when 'pending' then delivery.next_attempt_at end as "nextAttemptAt"
      from webhook_delivery delivery join webhook_event event on event.id = delivery.event_id
      where delivery.webhook_id = $1 and ($2::bigint = 0 or delivery.event_id < $2) and ($3::text is null or delivery.status = $3)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { addAdvertiser } from '../../ledger/accounts/advertisers.ts';
-import { testDatabase } from '../support/database.ts';
+import { updateCampaign } from '../../ledger/accounts/campaigns.ts';
+import { addAccount, testDatabase } from '../support/database.ts';
 import { tollwayHere } from '../support/run-here.ts';
 import { tollway } from '../support/run-script.ts';
 import { suiteFolder } from '../support/temporary-folder.ts';
@@ -114,5 +115,18 @@ describe('webhook', () => {
     expect((await run(PRIVATE, 'replay', String(id), '--failed-since', '1d')).stdout).toBe(
       'Queued 0 again.\n',
     );
+  });
+
+  it('lists deliveries with the campaign that an event is about', async () => {
+    const { campaign } = await addAccount(database.pool);
+    const { id } = await json('add', 'https://example.com/ended');
+    await updateCampaign(database.pool, campaign.id, { endsAt: new Date(0) });
+    testConsole(database);
+    const [ended] = await until('the event', async () => {
+      const rows = await json('deliveries', String(id));
+      return rows.length > 0 ? rows : null;
+    });
+    const { id: campaignId, name: campaignName } = campaign;
+    expect(ended).toMatchObject({ eventType: 'campaign.ended', campaignId, campaignName });
   });
 });

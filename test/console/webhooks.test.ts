@@ -157,6 +157,7 @@ describe('deliveries', () => {
       eventId: test.body.eventId,
       advertiserId,
       advertiserName: 'one',
+      data: { webhookId: id },
       status: 'delivered',
       attempts: 1,
       nextAttemptAt: null,

@@ -120,7 +120,9 @@ describe.skipIf(skipped)('a webhook', () => {
   const browser = testBrowser();
 
   it('is created for an advertiser that is chosen by its name', async () => {
-    const { advertiserId } = await addAccount({ name: 'Of a webhook', budget: '1.00', price: '0.10' });
+    const { advertiserId, campaignId } = await addAccount({
+      ...{ name: 'Of a webhook', budget: '1.00', price: '0.10', campaignName: 'Told of' },
+    });
     const page = await browser.open('/operations/webhooks');
     await page.getByRole('button', { name: webhooks.create }).click();
     await dialogOf(page).getByText(webhooks.urlHint).waitFor();
@@ -146,6 +148,11 @@ describe.skipIf(skipped)('a webhook', () => {
     await deliveries.locator(`a[href="/advertisers/${advertiserId}"]`, { hasText: 'Of a webhook' }).waitFor();
     await deliveries.getByText(webhooks.testEvent).waitFor();
     await deliveries.getByText('webhook.test', { exact: true }).waitFor();
+    // The end of the campaign is an event, which names it.
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { endsAt: '2026-01-01T00:00:00Z' } });
+    const ended = deliveries.getByRole('row').filter({ hasText: 'campaign.ended' });
+    await ended.locator(`a[href="/campaigns/${campaignId}"]`, { hasText: 'Told of' }).waitFor();
+    await ended.locator(`a[href="/advertisers/${advertiserId}"]`, { hasText: 'Of a webhook' }).waitFor();
     expect((await send('DELETE', `/v1/webhooks/${webhook.id}`)).status).toBeLessThan(300);
   });
 

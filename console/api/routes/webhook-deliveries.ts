@@ -15,12 +15,13 @@ import { BigId, Id, IdParameter, Time } from '../schemas.ts';
 import { visibleWebhook, WebhookPath } from './webhooks.ts';
 
 const EventType = z.string().meta({ examples: ['budget.low'] });
+const EventData = z.record(z.string(), z.unknown()).meta({ description: 'As it is sent.' });
 const OfAdvertiser = Id.nullable().meta({ description: '`null`: of the whole installation.' });
 
 export const WebhookEvent = z
   .strictObject({
     ...{ id: BigId, type: EventType, advertiserId: OfAdvertiser, occurredAt: Time },
-    data: z.record(z.string(), z.unknown()).meta({ description: 'As it is sent.' }),
+    data: EventData,
   })
   .meta({ id: 'WebhookEvent', description: 'Transition that webhooks are told about.' });
 
@@ -32,6 +33,7 @@ export const Delivery = z
     eventType: EventType,
     advertiserId: OfAdvertiser,
     advertiserName: z.string().nullable(),
+    data: EventData,
     occurredAt: Time,
     status: DeliveryStatus,
     attempts: z.int().meta({ description: 'Attempts since the event was queued or replayed.' }),

@@ -115,6 +115,7 @@ export const operations = {
     title: 'Latest events',
     note: 'What webhooks are told; also events that no webhook is told of',
     look: 'Show',
+    about: 'About',
     ofCap: { total: 'cap of all clicks', daily: 'daily cap' } as Readonly<Record<string, string>>,
     empty: 'No events yet.',
     emptyLead:

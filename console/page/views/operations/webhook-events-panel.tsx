@@ -11,6 +11,7 @@ import { Empty } from '../../ui/state.tsx';
 import { type Column, ListTable } from '../../ui/table.tsx';
 import { Ago } from '../../ui/values.tsx';
 import { EventName, nameOfEvent } from './event-name.tsx';
+import { EventSubject } from './event-subject.tsx';
 
 type EventData = z.input<typeof WebhookEvent>;
 
@@ -30,18 +31,13 @@ export function WebhookEventsPanel() {
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
     { label: words.event, cell: ({ type }) => <EventName type={type} /> },
     {
-      label: words.advertiser,
-      cell: ({ advertiserId, data }) =>
-        advertiserId === null ? (
-          <span class="soft">{words.everything}</span>
-        ) : (
-          <>
-            <a class="break" href={`/advertisers/${advertiserId}`}>
-              {names.advertiser(advertiserId)}
-            </a>
-            <CampaignOf data={data} />
-          </>
-        ),
+      label: eventWords.about,
+      cell: ({ advertiserId, data }) => (
+        <EventSubject
+          {...{ advertiserId, data }}
+          name={advertiserId === null ? null : names.advertiser(advertiserId)}
+        />
+      ),
     },
     {
       label: '',
@@ -71,16 +67,5 @@ export function WebhookEventsPanel() {
         </Dialog>
       )}
     </Panel>
-  );
-}
-
-/** The campaign that an event is about, and which of its caps; nothing if it is about none. */
-function CampaignOf({ data: { campaignId, campaignName, cap } }: { readonly data: EventData['data'] }) {
-  if (campaignId === undefined) return null;
-  return (
-    <span class="sub break">
-      <a href={`/campaigns/${campaignId}`}>{String(campaignName)}</a>
-      {typeof cap === 'string' && `, ${eventWords.ofCap[cap] ?? cap}`}
-    </span>
   );
 }

@@ -14,6 +14,7 @@ import { type Column, ListTable, Table } from '../../ui/table.tsx';
 import { notify } from '../../ui/toast.tsx';
 import { Ago, Time } from '../../ui/values.tsx';
 import { EventName, nameOfEvent } from './event-name.tsx';
+import { EventSubject } from './event-subject.tsx';
 import { SecretShown } from './secret-shown.tsx';
 import type { WebhookData } from './webhook-data.ts';
 
@@ -37,7 +38,12 @@ export function WebhookPanel({ webhook, reload }: Props) {
   const columns: Column<DeliveryData>[] = [
     { label: words.occurred, cell: ({ occurredAt }) => <Ago at={occurredAt} /> },
     { label: words.event, cell: ({ eventType }) => <EventName type={eventType} /> },
-    { label: words.advertiser, isMinor: true, cell: (delivery) => <About {...delivery} /> },
+    {
+      label: texts.operations.webhookEvents.about,
+      cell: ({ advertiserId, advertiserName, data }) => (
+        <EventSubject {...{ advertiserId, data }} name={advertiserName} />
+      ),
+    },
     {
       label: words.status,
       cell: ({ status }) => (
@@ -79,16 +85,6 @@ export function WebhookPanel({ webhook, reload }: Props) {
       />
       {shown && <AttemptsDialog path={path} delivery={shown} onClose={() => setShown(null)} />}
     </Panel>
-  );
-}
-
-/** The advertiser that an event is about. */
-function About({ advertiserId, advertiserName }: DeliveryData) {
-  if (advertiserId === null) return <span class="soft">{words.everything}</span>;
-  return (
-    <a class="break" href={`/advertisers/${advertiserId}`}>
-      {advertiserName ?? String(advertiserId)}
-    </a>
   );
 }
 
