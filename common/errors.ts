@@ -8,12 +8,19 @@ import type { ErrorCode } from './error-codes.ts';
 export class TollwayError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
+  /** The name in the API of the value that is wrong, where the code alone does not tell. */
+  readonly field: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; retryable?: boolean; field?: string } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'TollwayError';
     this.code = code;
     this.retryable = options.retryable ?? false;
+    this.field = options.field;
   }
 }
 

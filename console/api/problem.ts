@@ -4,6 +4,7 @@ import type { ErrorCode } from '../../common/error-codes.ts';
 import { errorCode, errorMessage, TollwayError } from '../../common/errors.ts';
 import { isCommitUnanswered, isDatabaseUnavailable } from '../../common/postgres/postgres.ts';
 import { isSchemaMissing } from '../../common/postgres/schema.ts';
+import { fieldErrors } from './problem-fields.ts';
 
 /** What is wrong with one value of a request. */
 const ProblemError = z.strictObject({
@@ -134,7 +135,7 @@ const LASTING: ReadonlySet<string> = new Set<ErrorCode>([
 export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   // What the failed handler has set does not belong to the error.
   for (const name of ['etag', 'location', 'tollway-until']) reply.removeHeader(name);
-  const body = problemOf(error, request.method);
+  const body = problemOf(error, request);
   if (body === null) {
     request.log.error(
       { err: error },
@@ -148,9 +149,10 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
 }
 
 /** The problem of an error of a request, or `null` if it is unexpected. */
-function problemOf(error: unknown, method: string): Problem | null {
+function problemOf(error: unknown, { method, body }: FastifyRequest): Problem | null {
   if (error instanceof TollwayError) {
-    return statusOf(error.code) === 500 ? null : problem(error.code, error.message);
+    if (statusOf(error.code) === 500) return null;
+    return problem(error.code, error.message, fieldErrors(error, body));
   }
   if (isValidationError(error)) return validationProblem(error);
   // A GET can commit too, such as the sums of a report, but it makes no change that its caller has asked for.

@@ -29,21 +29,19 @@ export async function openSession(): Promise<void> {
   if (token !== undefined) {
     // A link works once: it must not stay in the history or be sent on with the address.
     history.replaceState(null, '', window.location.pathname);
-    if (await logIn({ login: token })) return;
+    try {
+      return await logIn({ login: token });
+    } catch (error) {
+      loginProblem.value = withoutPointer(error as Error);
+    }
   }
   await readSession();
 }
 
-/** Logs in by an API key or a login link. Returns whether that worked; `loginProblem` then has the reason. */
-export async function logIn(credentials: { key: string } | { login: string }): Promise<boolean> {
-  try {
-    session.value = (await request<Session>('POST', '/v1/session', { body: credentials })).data;
-    loginProblem.value = null;
-    return true;
-  } catch (error) {
-    loginProblem.value = withoutPointer(error as Error);
-    return false;
-  }
+/** Logs in by an API key or a login link. Throws `ApiError`. */
+export async function logIn(credentials: { key: string } | { login: string }): Promise<void> {
+  session.value = (await request<Session>('POST', '/v1/session', { body: credentials })).data;
+  loginProblem.value = null;
 }
 
 /** An error of the API without the place in the request, which says nothing in a form of one field. */

@@ -233,5 +233,6 @@ async function spentUnder(
   throw new TollwayError(
     'cap_below_spent',
     `Expected a cap of at least ${least}, which campaign ${before.id} has spent; got ${formatAmount(capMicros)}`,
+    { field: 'cap' },
   );
 }

@@ -106,5 +106,6 @@ async function assertAboveSpend(
   throw new TollwayError(
     'cap_below_spent',
     `Expected a daily cap of at least ${least}, which campaign ${id} has spent on ${spent.day}, got ${formatAmount(capMicros)}`,
+    { field: 'dailyCap' },
   );
 }

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { ApiError } from '../api.ts';
+import { ApiError, fieldError } from '../api.ts';
 import { logIn, loginProblem, session } from '../session.ts';
 import { texts } from '../texts.ts';
 import { Form, TextField } from '../ui/form.tsx';
@@ -15,9 +15,10 @@ export function Login() {
   }, [words.title]);
   if (session.value === undefined)
     return <main class="login">{loginProblem.value && <Note tone="warn">{words.waiting}</Note>}</main>;
-  const submit = async () => {
-    if (!(await logIn({ key: key.trim() })) && loginProblem.value) throw problemOf(loginProblem.value);
-  };
+  const submit = () =>
+    logIn({ key: key.trim() }).catch((error: Error) => {
+      throw problemOf(error);
+    });
   return (
     <main class="login">
       <div class="stack">
@@ -52,7 +53,7 @@ export function Login() {
   );
 }
 
-/** The API speaks of its fields; a wrong key has words of its own. */
+/** The API says only that nobody is logged in; a wrong key has words of its own. */
 function problemOf(error: Error): Error {
-  return error instanceof ApiError && error.status === 401 ? new Error(texts.login.wrongKey) : error;
+  return error instanceof ApiError && error.status === 401 ? fieldError('key', texts.login.wrongKey) : error;
 }

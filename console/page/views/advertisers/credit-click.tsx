@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { type Attempts, fieldError, get, post } from '../../api.ts';
+import { ApiError, type Attempts, fieldError, get, post } from '../../api.ts';
 import type { Advertiser } from '../../entities.ts';
 import { formatAmount } from '../../format.ts';
 import { texts } from '../../texts.ts';
@@ -56,7 +56,10 @@ async function findCharge(text: string, { id, name }: Advertiser): Promise<Found
   const refuse = (detail: string) => fieldError('clickId', detail);
   const reference = referenceOf(text);
   if (reference === '') throw refuse(words.missing);
-  const story = await get<Story>(`/v1/clicks/${encodeURIComponent(reference)}`);
+  const story = await get<Story>(`/v1/clicks/${encodeURIComponent(reference)}`).catch((error: unknown) => {
+    const isRefused = error instanceof ApiError && (error.status === 400 || error.status === 404);
+    throw isRefused ? refuse(error.message) : error;
+  });
   const { advertiserId, clickId, charged, credited, outcome, explanation } = story;
   if (advertiserId !== null && advertiserId !== id) {
     const owner = await get<Advertiser>(`/v1/advertisers/${advertiserId}`);

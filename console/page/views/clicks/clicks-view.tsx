@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { fieldError } from '../../api.ts';
 import { go } from '../../router.ts';
 import { texts } from '../../texts.ts';
 import { Form, TextField } from '../../ui/form.tsx';
@@ -14,7 +15,8 @@ export function ClicksView({ segments: [reference] }: ViewProps) {
   const [text, setText] = useState(reference ?? '');
   const find = async () => {
     const wanted = referenceOf(text);
-    if (wanted !== '') go(`/clicks/${encodeURIComponent(wanted)}`);
+    if (wanted === '') throw fieldError('reference', texts.advertisers.credit.missing);
+    go(`/clicks/${encodeURIComponent(wanted)}`);
   };
   return (
     <Page
@@ -27,6 +29,7 @@ export function ClicksView({ segments: [reference] }: ViewProps) {
           <Form isRow onSubmit={find} submit={words.find}>
             <TextField
               label={words.reference}
+              name="reference"
               hint={words.hint}
               type="search"
               value={text}
