@@ -3,6 +3,9 @@ import { texts } from './texts.ts';
 /** The code of a request that got no answer of the console, but none at all or that of a proxy. */
 export const UNREACHABLE = 'unreachable';
 
+/** The code of the error while the database does not answer the console. */
+export const DATABASE_AWAY = 'database_away';
+
 /** A request that failed: the problem details of the API, or `unreachable` if the console does not answer. */
 export class ApiError extends Error {
   readonly status: number;

@@ -10,7 +10,7 @@ import type {
   LiveReasons,
   LiveTop,
 } from '../live/live-events.ts';
-import { type ApiError, refusalOf, UNREACHABLE } from './api.ts';
+import { type ApiError, DATABASE_AWAY, refusalOf, UNREACHABLE } from './api.ts';
 
 export type {
   LiveBudgetRow as Budget,
@@ -40,8 +40,6 @@ const LATE_MS = 4_000;
 const RECONNECT_MS = 2_000;
 
 const EVENTS = '/v1/events';
-/** The code of the error while the database does not answer the console. */
-const DATABASE_AWAY = 'database_away';
 
 const isConnected = signal(false);
 /** Whether this tab was hidden and has given its stream up for another one. It opens a stream when it is shown. */

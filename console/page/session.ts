@@ -14,6 +14,9 @@ export const session = signal<Session | null | undefined>(undefined);
 /** Why nobody is logged in, if there is more to say than that. */
 export const loginProblem = signal<Error | null>(null);
 
+/** Why it is not yet known who is logged in, and since when (Unix time in ms). `null`: the console has answered, or had no time to. */
+export const outage = signal<{ readonly error: ApiError; readonly since: number } | null>(null);
+
 /** Whether the caller may do what a rule of the API allows. The API refuses it anyway. */
 export const can = (rule: Rule): boolean => session.value?.allowed.includes(rule) ?? false;
 
@@ -30,7 +33,7 @@ export async function openSession(): Promise<void> {
     // A link works once: it must not stay in the history or be sent on with the address.
     history.replaceState(null, '', window.location.pathname);
     try {
-      return await logIn({ login: token });
+      return await retried(() => logIn({ login: token }));
     } catch (error) {
       loginProblem.value = withoutPointer(error as Error);
     }
@@ -55,21 +58,37 @@ export async function logOut(): Promise<void> {
   session.value = null;
 }
 
-/** Longest time between two attempts, in ms. */
-const RETRY_MS = 3_000;
-
 async function readSession(): Promise<void> {
+  try {
+    session.value = await retried(() => get<Session>('/v1/session'));
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 401)) loginProblem.value = error as Error;
+    session.value = null;
+  }
+}
+
+/** Time between two attempts, in ms. */
+const RETRY_MS = 3_000;
+const TOO_MANY_REQUESTS = 429;
+
+/** Repeats a request as long as the console, a proxy or the database does not answer; `outage` says so meanwhile. Throws other errors. */
+async function retried<T>(send: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      session.value = await get<Session>('/v1/session');
-      return;
+      const answer = await send();
+      outage.value = null;
+      return answer;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 401) {
-        session.value = null;
-        return;
+      if (!(error instanceof ApiError) || !isTemporary(error)) {
+        outage.value = null;
+        throw error;
       }
-      loginProblem.value = error as Error;
+      outage.value = { error, since: outage.value?.since ?? Date.now() };
     }
     await new Promise((done) => setTimeout(done, RETRY_MS));
   }
 }
+
+/** Whether the same request can succeed later. 0: no answer. */
+const isTemporary = ({ status }: ApiError): boolean =>
+  status === 0 || status === TOO_MANY_REQUESTS || status >= 500;

@@ -52,7 +52,22 @@ export const texts = {
     key: 'API key',
     submit: 'Log in',
     wrongKey: 'This is no valid API key of this installation. It may be mistyped, revoked or expired.',
-    waiting: 'The console does not answer. Trying again …',
+    waiting: {
+      database: {
+        title: 'The database does not answer',
+        clicks:
+          'The console runs, but its database does not answer it. Redirects go on. Their clicks are recorded and wait; each is charged when the database answers again.',
+        runbook: 'What to do: docs/runbook.md#tollwaydatabasedown',
+      },
+      console: {
+        title: 'The console does not answer',
+        clicks: 'Redirects and charges go on without it.',
+        runbook: 'What to do: docs/runbook.md#tollwayconsoledown',
+      },
+      other: 'The console cannot log you in now',
+      since: (at: string, duration: string) =>
+        `Since ${at} (${duration}). The page tries again by itself and opens when it gets an answer.`,
+    },
   },
   connection: {
     connecting: 'Connecting',

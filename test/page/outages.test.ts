@@ -5,6 +5,8 @@ import { descendants, stackEnv, startStack, type TestStack } from '../support/st
 import { suiteFolder } from '../support/temporary-folder.ts';
 import { skipped, testBrowser } from './browser.ts';
 
+const { waiting } = texts.login;
+
 /** What the page says about its numbers. */
 const stateOf = (page: Page, state: string) => page.locator(`[data-connection=${state}]`);
 
@@ -39,9 +41,15 @@ describe.skipIf(skipped)('an outage', () => {
   });
 
   it('of the database is shown with the age of the numbers, and survived by a page that is loaded meanwhile too', async () => {
-    browser.allow(/^net::ERR_\w+ GET \/v1\/|^503 GET \/v1\//);
+    browser.allow(
+      /^net::ERR_\w+ GET \/v1\/|^503 GET \/v1\/|^401 GET \/v1\/session$|^503 POST \/v1\/session$/,
+    );
     const page = await openLive();
     const other = await openLive();
+    const link = await browser.open('/', { key: null, consoleUrl: stack.consoleUrl });
+    await link.getByRole('heading', { name: texts.login.title }).waitFor();
+    const [, token] = /#login=([\w-]+)/.exec((await stack.tollway('login')).stdout) ?? [];
+    await link.goto('about:blank');
     const postmaster = stack.postmasterPid();
     process.kill(postmaster, 'SIGSTOP');
     const stopped = descendants(postmaster);
@@ -53,7 +61,10 @@ describe.skipIf(skipped)('an outage', () => {
         .getByText(/^1[2-9] s old$/)
         .waitFor();
       await other.reload();
-      await other.getByText(texts.login.waiting).waitFor();
+      await other.getByRole('heading', { name: waiting.database.title }).waitFor();
+      await other.getByText(waiting.database.clicks).waitFor();
+      await link.goto(`/#login=${token}`);
+      await link.getByRole('heading', { name: waiting.database.title }).waitFor();
       await page.getByRole('link', { name: texts.navigation.advertisers, exact: true }).first().click();
       await page.getByRole('alert').first().waitFor();
     } finally {
@@ -61,9 +72,22 @@ describe.skipIf(skipped)('an outage', () => {
     }
     await stateOf(page, 'live').waitFor();
     await stateOf(other, 'live').waitFor();
+    // The login link was not used up, nor lost from the address.
+    await stateOf(link, 'live').waitFor();
     // The view that failed loads by itself.
     await page.getByRole('link', { name: 'Sample Coffee' }).waitFor();
     await expect.poll(() => page.getByRole('alert').count()).toBe(0);
+  });
+
+  it('of the console is shown by a page that is loaded meanwhile, and survived', async () => {
+    browser.allow(/^net::ERR_\w+ GET \/v1\//);
+    const page = await openLive();
+    await page.route('**/v1/session', (route) => route.abort());
+    await page.reload();
+    await page.getByRole('heading', { name: waiting.console.title }).waitFor();
+    await page.getByText(/^Since .+ \(\d+ s\)\./).waitFor();
+    await page.unroute('**/v1/session');
+    await stateOf(page, 'live').waitFor();
   });
 
   it('of the database that ends and starts again is survived', async () => {

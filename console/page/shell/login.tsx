@@ -3,18 +3,18 @@ import { ApiError, fieldError } from '../api.ts';
 import { logIn, loginProblem, session } from '../session.ts';
 import { texts } from '../texts.ts';
 import { Form, TextField } from '../ui/form.tsx';
-import { ErrorBox, Note } from '../ui/state.tsx';
-import { Icon } from './icon.tsx';
+import { ErrorBox } from '../ui/state.tsx';
+import { Brand } from './brand.tsx';
+import { Waiting } from './waiting.tsx';
 
-/** Where one logs in. While it is not known whether somebody is logged in, nothing is shown for a moment. */
+/** Where one logs in, once it is known that nobody is logged in. */
 export function Login() {
   const [key, setKey] = useState('');
   const words = texts.login;
   useEffect(() => {
     document.title = `${words.title} · ${texts.product}`;
   }, [words.title]);
-  if (session.value === undefined)
-    return <main class="login">{loginProblem.value && <Note tone="warn">{words.waiting}</Note>}</main>;
+  if (session.value === undefined) return <Waiting />;
   const submit = () =>
     logIn({ key: key.trim() }).catch((error: Error) => {
       throw problemOf(error);
@@ -22,10 +22,7 @@ export function Login() {
   return (
     <main class="login">
       <div class="stack">
-        <div class="brand">
-          <Icon name="brand" />
-          {texts.product}
-        </div>
+        <Brand />
         <section class="panel">
           <div class="body stack">
             <h1>{words.title}</h1>
