@@ -1,5 +1,6 @@
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
+import type { Connection } from '../../common/postgres/postgres.ts';
 import { parseName } from '../../common/text.ts';
 import { type Ad, type AdChanges, addAd, listAds, updateAd } from '../../ledger/accounts/ads.ts';
 import { type PassList, parsePassList } from '../../ledger/accounts/pass-list.ts';
@@ -14,6 +15,7 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { exceptNone, orNone, parseId } from '../parse.ts';
+import { adPriceWarning } from '../price-warning.ts';
 import { printNote, printRow } from '../print.ts';
 import { beyondId, printPages } from '../print-pages.ts';
 
@@ -29,7 +31,17 @@ function toRow({ priceMicros, ...ad }: Ad) {
 }
 
 async function change(id: number, changes: AdChanges, output: Output): Promise<void> {
-  printRow(toRow(await withChange((connection) => updateAd(connection, id, changes))), output);
+  printRow(toRow(await withWarning((connection) => updateAd(connection, id, changes))), output);
+}
+
+/** Changes an ad, and then warns if a limit of its campaign or the rest of the budget is below its price. */
+async function withWarning(work: (connection: Connection) => Promise<Ad>): Promise<Ad> {
+  const { changed, warning } = await withChange(async (connection) => {
+    const changed = await work(connection);
+    return { changed, warning: await adPriceWarning(connection, changed) };
+  });
+  if (warning !== null) printNote(warning);
+  return changed;
 }
 
 const PASS_MEANING =
@@ -58,7 +70,7 @@ const add = rowsCommand('add', 'Add an ad to a campaign', [
   .option('--pass <names>', PASS_MEANING, parsePassList)
   .option('--advertiser <id>', 'warn if the campaign belongs to another advertiser', parseId)
   .action(async (id: number, { price, url, name, pass, advertiser, format }: AddOptions) => {
-    const added = await withChange((connection) => addAd(connection, id, price, url, pass, name));
+    const added = await withWarning((connection) => addAd(connection, id, price, url, pass, name));
     if (advertiser !== undefined && advertiser !== added.advertiserId)
       printNote(
         `Warning: campaign ${id} (${added.campaignName}) belongs to advertiser ${added.advertiserId} (${added.advertiserName}), ` +

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { TollwayError } from '../../common/errors.ts';
 import { formatAmount, parsePositiveAmount } from '../../common/money.ts';
 import { parseCampaignTime } from '../../common/parse-time.ts';
+import type { Connection } from '../../common/postgres/postgres.ts';
 import { parseExternalId, parseName } from '../../common/text.ts';
 import type { CampaignChanges } from '../../ledger/accounts/campaign-settings.ts';
 import { readCampaignCharges } from '../../ledger/accounts/campaign-spend.ts';
@@ -27,7 +28,8 @@ import {
   withStatusOptions,
 } from '../list-options.ts';
 import { exceptNone, orNone, parseId } from '../parse.ts';
-import { printJson, printLine, printRow } from '../print.ts';
+import { priceWarning } from '../price-warning.ts';
+import { printJson, printLine, printNote, printRow } from '../print.ts';
 import { beyondId, printPages } from '../print-pages.ts';
 import { updateSums } from '../update-sums.ts';
 
@@ -112,7 +114,17 @@ function changesOf({
 }
 
 async function change(id: number, changes: CampaignChanges, output: Output): Promise<void> {
-  print(await withChange((connection) => updateCampaign(connection, id, changes)), output);
+  print(await withWarning((connection) => updateCampaign(connection, id, changes)), output);
+}
+
+/** Changes a campaign, and then warns if a limit is below the price of each of its active ads. */
+async function withWarning(work: (connection: Connection) => Promise<Campaign>): Promise<Campaign> {
+  const { changed, warning } = await withChange(async (connection) => {
+    const changed = await work(connection);
+    return { changed, warning: await priceWarning(connection, changed) };
+  });
+  if (warning !== null) printNote(warning);
+  return changed;
 }
 
 /** Shares with four decimals, and RFC 3339. */
@@ -173,7 +185,7 @@ const add = withSettingsOptions(
 )
   .option('--external-id <id>', EXTERNAL_ID, parseNewExternalId)
   .action(async (id: number, name: string, { format, ...settings }: Output & Settings) => {
-    print(await withChange((connection) => addCampaign(connection, id, name, changesOf(settings))), {
+    print(await withWarning((connection) => addCampaign(connection, id, name, changesOf(settings))), {
       format,
     });
   });
@@ -190,9 +202,12 @@ const put = withSettingsOptions(
 )
   .addOption(new Option('--status <status>', STATUSES.join(', ')).choices(STATUSES).default('active'))
   .action(async (id: number, externalId: string, { format, ...settings }: PutOptions) => {
-    const { campaign, result } = await withChange((connection) =>
-      putCampaign(connection, id, externalId, { ...changesOf(settings), name: settings.name }),
-    );
+    const { campaign, result, warning } = await withChange(async (connection) => {
+      const values = { ...changesOf(settings), name: settings.name };
+      const put = await putCampaign(connection, id, externalId, values);
+      return { ...put, warning: await priceWarning(connection, put.campaign) };
+    });
+    if (warning !== null) printNote(warning);
     printRow({ result, ...(format === 'table' ? toTableRow(campaign) : toRow(campaign)) }, { format });
   });
 

@@ -89,6 +89,9 @@ export function isAbove(amount: string, limit: string | null): boolean {
 
 const AMOUNT = /^\d+(\.\d{1,6})?$/;
 
+/** Whether an entered text is an amount. */
+export const isAmount = (text: string): boolean => AMOUNT.test(text.trim());
+
 /** The lowest price of the active ads; `null` if there are none. */
 function lowestPriceOf(ads: NonNullable<Parts['ads']>): string | null {
   const prices = ads.filter(({ status }) => status === 'active').map(({ price }) => price);

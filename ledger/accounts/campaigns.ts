@@ -21,6 +21,10 @@ import { readCampaignSpend } from './campaign-spend.ts';
 import { changeDailyCap } from './change-daily-cap.ts';
 import { type Pace, PLAN_JSON, type Plan, paceAt, todayOfCampaign } from './pacing.ts';
 
+/** A limit that no ad of a campaign may cost more than: whole, or what is left of it. In the order in which they are reported. */
+export const PRICE_LIMITS = ['cap', 'daily_cap', 'budget_left', 'cap_left'] as const;
+export type PriceLimit = (typeof PRICE_LIMITS)[number];
+
 export type Campaign = CampaignSettings & {
   readonly id: number;
   readonly advertiserId: number;
@@ -41,9 +45,18 @@ export type Campaign = CampaignSettings & {
    */
   readonly isExhausted: boolean;
   readonly hasActiveAd: boolean;
+  /** The limit that is below the price of each active ad, so that no click can be charged; `null`: none, or there is no active ad. */
+  readonly priceAbove: PriceLimit | null;
   /** `null` without pacing. */
   readonly pace: Pace | null;
 };
+
+/** Whether a limit is below the price of each active ad; not without a limit. It stops at the first ad that the limit pays for. */
+function isBelowPrices(limit: string): string {
+  return `${limit} is not null and not exists (
+        select from ad where campaign_id = campaign.id and status = 'active' and price_micros <= ${limit}
+      )`;
+}
 
 /** A query of campaigns. `rows`: the clauses that choose them. The present day is looked up for these alone. */
 const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertiser_id as "advertiserId",
@@ -55,9 +68,15 @@ const selectCampaigns = (rows: string) => `select campaign.id, campaign.advertis
     ads.has_active as "hasActiveAd", ads.has_active and not exists (
       select from ad where campaign_id = campaign.id and status = 'active' and exhausted_until is distinct from 'infinity'
     ) as "isExhausted",
+    case when not ads.has_active then null
+      when ${isBelowPrices('campaign.cap_micros')} then 'cap'
+      when ${isBelowPrices('campaign.daily_cap_micros')} then 'daily_cap'
+      when ${isBelowPrices('campaign.remaining_micros')} then 'budget_left'
+      when ${isBelowPrices('campaign.cap_micros - campaign.spent_micros')} then 'cap_left'
+    end as "priceAbove",
     ${PLAN_JSON} as plan, now() as "readAt"
   from (
-    select campaign.*, advertiser.name as advertiser_name, advertiser.currency, advertiser.time_zone
+    select campaign.*, advertiser.name as advertiser_name, advertiser.currency, advertiser.time_zone, advertiser.remaining_micros
     from campaign join advertiser on advertiser.id = campaign.advertiser_id ${rows}
   ) campaign left join lateral (${todayOfCampaign()}) today on true cross join lateral (
     select exists (select from ad where campaign_id = campaign.id and status = 'active') as has_active

@@ -71,6 +71,27 @@ describe('a campaign whose daily cap pays for no ad any more', () => {
     await updateCampaign(database.pool, campaign.id, { dailyCapMicros: null });
   });
 
+  it('names the limit that is below the price of each active ad', async () => {
+    const { advertiser, campaign, ad } = await addAccount(database.pool, { budget: '1.00', price: '0.25' });
+    const dear = await addAdTo(database.pool, campaign, '0.60');
+    const priceAbove = async (changes: object = {}) => {
+      await updateCampaign(database.pool, campaign.id, changes);
+      return (await api.send('GET', `/v1/campaigns/${campaign.id}`)).body.priceAbove;
+    };
+    expect(await priceAbove()).toBeNull();
+    expect(await priceAbove({ dailyCapMicros: 250_000n })).toBeNull();
+    expect(await priceAbove({ dailyCapMicros: 249_999n })).toBe('daily_cap');
+    expect(await priceAbove({ capMicros: 249_999n })).toBe('cap');
+    expect(await priceAbove({ capMicros: 400_000n, dailyCapMicros: null })).toBeNull();
+    await chargeBatch(database.pool, [clickRecord({ ad })]);
+    expect(await priceAbove()).toBe('cap_left');
+    expect(await priceAbove({ capMicros: null })).toBeNull();
+    await addBudgetEntry(database.pool, advertiser.id, 'adjustment', -600_000n);
+    expect(await priceAbove()).toBe('budget_left');
+    for (const { id } of [ad, dear]) await updateAd(database.pool, id, { status: 'paused' });
+    expect(await priceAbove()).toBeNull();
+  });
+
   it('is found by a filter, by a restricted key only if it may see it', async () => {
     const path = '/v1/campaigns?dailyCapReached=true';
     expect(await idsOf(path)).toEqual([mine.campaign.id, other.campaign.id]);

@@ -57,6 +57,30 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await warning.waitFor({ state: 'detached' });
   });
 
+  it('warns of a cap that pays for no click, also while the campaign is paused and in its forms', async () => {
+    const { campaignId, link } = await addAccount({ name: 'Short cap', budget: '100.00', price: '0.50' });
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { cap: '9.00' } });
+    await clickLink(link);
+    const read = async () => (await send('GET', `/v1/campaigns/${campaignId}`)).body;
+    await until('the click in the ledger', async () => (await read()).spent === '0.50');
+    const page = await browser.open(`/campaigns/${campaignId}`);
+    await page.getByText(charge.charging).waitFor();
+    await choose(page, texts.controls.edit);
+    const dialog = page.getByRole('dialog');
+    const cap = dialog.getByLabel(texts.campaigns.fields.cap, { exact: false }).first();
+    await cap.fill('0.99');
+    await dialog.getByText(texts.campaigns.fields.restBelowPrice('0.49 EUR')).waitFor();
+    await dialog.getByRole('button', { name: texts.controls.save }).click();
+    await page.getByText(texts.priceAbove.price_above_cap_left('0.50 EUR', '0.49 EUR')).waitFor();
+    await page.getByRole('button', { name: texts.ads.create.action }).first().click();
+    await dialog.getByLabel(texts.ads.fields.price).fill('0.50');
+    await dialog.getByText(texts.ads.fields.aboveCapLeft('0.49 EUR')).waitFor();
+    await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { status: 'paused' } });
+    await page.goto(`/campaigns/${campaignId}`);
+    await page.getByText(charge.campaign_paused).waitFor();
+    await page.getByText(texts.campaigns.priceAbove.cap_left).waitFor();
+  });
+
   it('says where a manager looks that its daily cap is reached, and when it goes on', async () => {
     const { campaignId, advertiserId, adId, link } = await addAccount({
       ...{ name: 'Full day', budget: '100.00', price: '0.50', campaignName: 'Full of today' },

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { defined } from '../../../common/defined.ts';
 import type { CampaignChanges as Changes } from '../../../ledger/accounts/campaign-settings.ts';
-import type { Campaign as CampaignRow } from '../../../ledger/accounts/campaigns.ts';
+import { type Campaign as CampaignRow, PRICE_LIMITS } from '../../../ledger/accounts/campaigns.ts';
 import { PACINGS } from '../../../ledger/accounts/daily-plan.ts';
 import { roundPace } from '../../../ledger/accounts/pacing.ts';
 import {
@@ -67,6 +67,10 @@ export const Campaign = z
         'Whether each active ad costs more than what is left of the budget of the advertiser or of the cap, or than the daily cap of a whole day. A new day does not change that.',
     }),
     hasActiveAd: z.boolean().meta({ description: 'Without an active ad, no click is charged.' }),
+    priceAbove: z.enum(PRICE_LIMITS).nullable().meta({
+      description:
+        'The limit that is below the price of each active ad, so that no click can be charged: the cap, the daily cap of a whole day, or what is left of the budget of the advertiser or of the cap. `null`: none, or there is no active ad.',
+    }),
     pacing: Pacing,
     hold: z.boolean().meta({ description: HOLD }),
     pace: Pace.nullable().meta({ description: '`null` without pacing.' }),
@@ -129,7 +133,8 @@ export function toCampaign(
   return {
     ...{ id, externalId, advertiserId, advertiserName, currency, timeZone, name, status },
     ...{ cap: capMicros, spent: spentMicros, dailyCap: dailyCapMicros, spentToday: spentTodayMicros },
-    ...{ dailyCapReachedUntil, exhausted: row.isExhausted, hasActiveAd: row.hasActiveAd, pacing, hold },
+    ...{ dailyCapReachedUntil, exhausted: row.isExhausted, hasActiveAd: row.hasActiveAd },
+    ...{ priceAbove: row.priceAbove, pacing, hold },
     ...{ startsAt, endsAt, fallbackUrl },
     pace: pace && { ...pace, aheadUntil: pace.aheadUntil === null ? null : new Date(pace.aheadUntil) },
   };

@@ -8,6 +8,15 @@ const PACINGS = {
 export const campaignTexts = {
   title: 'Campaigns',
   one: 'Campaign',
+  priceAbove: {
+    cap: 'The cap of all clicks is below the price of each active ad: no click can be charged. Raise the cap, or lower a price.',
+    daily_cap:
+      'The daily cap is below the price of each active ad: no click can be charged. Raise the daily cap, or lower a price.',
+    budget_left:
+      'What is left of the budget is below the price of each active ad: no click can be charged. Top the budget up.',
+    cap_left:
+      'What is left of the cap of all clicks is below the price of each active ad: no click can be charged. Raise the cap, or lower a price.',
+  },
   columns: {
     name: 'Campaign',
     advertiser: 'Advertiser',
@@ -59,6 +68,8 @@ export const campaignTexts = {
     capHint: 'The most that all clicks together may cost. Empty: only the budget limits it.',
     dailyCap: 'Daily cap',
     dailyCapHint: 'The most that the clicks of a day may cost. Empty: none.',
+    restBelowPrice: (rest: string) =>
+      `Only ${rest} of this cap is left, less than a click of any active ad costs. You can save it, but no click will be charged.`,
     belowPrice: (ads: string) =>
       `One click costs more than this cap: ${ads}. You can save it, but such clicks will not be charged.`,
     firstDay: 'First day',
@@ -158,6 +169,8 @@ export const adTexts = {
     priceHint: 'Such as 0.25.',
     aboveCap: (cap: string) =>
       `Above the cap of the campaign of ${cap}. You can save it, but clicks will not be charged.`,
+    aboveCapLeft: (rest: string) =>
+      `Above what is left of the cap of the campaign, ${rest}. You can save it, but clicks will not be charged.`,
     aboveDailyCap: (cap: string) =>
       `Above the daily cap of the campaign of ${cap}. You can save it, but clicks will not be charged.`,
     urlTemplate: 'Destination',

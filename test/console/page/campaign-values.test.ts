@@ -10,6 +10,7 @@ const campaign: Campaign = {
   dailyCapReachedUntil: null,
   exhausted: false,
   hasActiveAd: true,
+  priceAbove: null,
   ...{ pacing: 'none', hold: false, pace: null, fallbackUrl: null },
   startsAt: '2026-11-30T23:00:00.000Z',
   endsAt: '2026-12-31T23:00:00.000Z',

@@ -1,3 +1,4 @@
+import { restOf } from '../../amounts.ts';
 import { type Attempts, patch, post } from '../../api.ts';
 import { isAbove } from '../../charge-state.ts';
 import type { Ad, Campaign } from '../../entities.ts';
@@ -93,10 +94,12 @@ type FieldsProps = {
 };
 
 /** What a price does that is above a cap of the campaign. */
-function warningOf(price: string, { cap, dailyCap, currency }: Campaign): string | undefined {
+function warningOf(price: string, { cap, spent, dailyCap, currency }: Campaign): string | undefined {
   const amountOf = (amount: string | null) => `${formatAmount(amount ?? '', currency)} ${currency}`;
   if (isAbove(price, cap)) return words.fields.aboveCap(amountOf(cap));
-  return isAbove(price, dailyCap) ? words.fields.aboveDailyCap(amountOf(dailyCap)) : undefined;
+  if (isAbove(price, dailyCap)) return words.fields.aboveDailyCap(amountOf(dailyCap));
+  const rest = cap && restOf(cap, spent ?? '0');
+  return isAbove(price, rest) ? words.fields.aboveCapLeft(amountOf(rest)) : undefined;
 }
 
 function AdFields({ values, set, campaign }: FieldsProps) {

@@ -1,4 +1,5 @@
-import { isAbove } from '../../charge-state.ts';
+import { restOf } from '../../amounts.ts';
+import { isAbove, isAmount } from '../../charge-state.ts';
 import type { Ad, Campaign } from '../../entities.ts';
 import { formatAmount } from '../../format.ts';
 import { texts } from '../../texts.ts';
@@ -19,10 +20,12 @@ type AllProps = Props & {
   readonly zone: string;
   /** The ads of the campaign. */
   readonly ads?: readonly Ad[];
+  /** What its clicks have cost, if it has a cap of all clicks. */
+  readonly spent?: string | null;
 };
 
 /** The fields of a campaign. */
-export function CampaignFields({ values, set, currency, zone, ads = [] }: AllProps) {
+export function CampaignFields({ values, set, currency, zone, ads = [], spent = null }: AllProps) {
   const warningOf = (cap: string) => warningOfCap(cap, ads);
   return (
     <>
@@ -35,7 +38,7 @@ export function CampaignFields({ values, set, currency, zone, ads = [] }: AllPro
         <TextField
           {...{ label: words.cap, name: 'cap', hint: words.capHint, value: values.cap, unit: currency }}
           onChange={(cap) => set({ cap })}
-          warning={warningOf(values.cap)}
+          warning={warningOf(values.cap) ?? warningOfRest(values.cap, spent, ads)}
           inputMode="decimal"
           isOptional
         />
@@ -66,6 +69,16 @@ function warningOfCap(cap: string, ads: readonly Ad[]): string | undefined {
   const nameOf = ({ id, name, price, currency }: Ad) =>
     `${texts.ads.name(id, name)} (${formatAmount(price, currency)} ${currency})`;
   return dear.length === 0 ? undefined : words.belowPrice(dear.map(nameOf).join(', '));
+}
+
+/** What a cap does whose rest is less than what a click of any active ad costs. */
+function warningOfRest(cap: string, spent: string | null, ads: readonly Ad[]): string | undefined {
+  const active = ads.filter(({ status }) => status === 'active');
+  const [first] = active;
+  if (first === undefined || spent === null || !isAmount(cap)) return undefined;
+  const rest = restOf(cap.trim(), spent);
+  if (!active.every(({ price }) => isAbove(price, rest))) return undefined;
+  return words.restBelowPrice(`${formatAmount(rest, first.currency)} ${first.currency}`);
 }
 
 function DateFields({ values, set, zone }: Props & { readonly zone: string }) {

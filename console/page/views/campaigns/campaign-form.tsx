@@ -69,7 +69,7 @@ export function EditCampaign({ campaign, ads, etag, onDone, onClose }: EditProps
   return (
     <Dialog title={words.edit.title(campaign.name)} onClose={onClose} isWide>
       <Form onSubmit={submit} readAgain={snapshot.readAgain} submit={texts.controls.save} onCancel={onClose}>
-        <CampaignFields {...{ values, set, zone, ads }} currency={campaign.currency} />
+        <CampaignFields {...{ values, set, zone, ads }} currency={campaign.currency} spent={campaign.spent} />
       </Form>
     </Dialog>
   );

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { chargeOf } from '../../charge-state.ts';
+import { type Charge, chargeOf } from '../../charge-state.ts';
 import type { Ad, Advertiser, Campaign } from '../../entities.ts';
 import { usePages, useResource } from '../../resource.ts';
 import { go, query, setQuery } from '../../router.ts';
@@ -10,7 +10,7 @@ import { Button, LinkButton } from '../../ui/button.tsx';
 import { clock } from '../../ui/clock.ts';
 import { History } from '../../ui/history.tsx';
 import { Page } from '../../ui/page.tsx';
-import { Loaded } from '../../ui/state.tsx';
+import { Loaded, Note } from '../../ui/state.tsx';
 import { StatusChange, type StatusTarget, statusTargets } from '../../ui/status-change.tsx';
 import { StatusTag } from '../../ui/values.tsx';
 import { budgetNow } from '../advertisers/budget-now.ts';
@@ -111,7 +111,12 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ campaign, open, canAdd }} />}
     >
       <div class="stack">
-        <ChargeNote charge={charge} currency={advertiser.currency} campaign={campaign} />
+        {(charge.state !== 'charging' || campaign.priceAbove === null) && (
+          <ChargeNote charge={charge} currency={advertiser.currency} campaign={campaign} />
+        )}
+        {campaign.priceAbove !== null && !SAY_IT.includes(charge.state) && !('price' in charge) && (
+          <Note tone="warn">{words.priceAbove[campaign.priceAbove]}</Note>
+        )}
         <div class="grid">
           <SpendPanel campaign={campaign} />
           <CampaignSettings campaign={campaign} />
@@ -134,6 +139,9 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
     </Page>
   );
 }
+
+/** What says itself that a limit pays for no click. */
+const SAY_IT: readonly Charge['state'][] = ['budget', 'cap'];
 
 type ActionsProps = {
   readonly campaign: Campaign;
