@@ -57,13 +57,14 @@ export const texts = {
         title: 'The database does not answer',
         clicks:
           'The console runs, but its database does not answer it. Redirects go on. Their clicks are recorded and wait; each is charged when the database answers again.',
-        runbook: 'What to do: docs/runbook.md#tollwaydatabasedown',
+        runbook: 'docs/runbook.md#tollwaydatabasedown',
       },
       console: {
         title: 'The console does not answer',
         clicks: 'Redirects and charges go on without it.',
-        runbook: 'What to do: docs/runbook.md#tollwayconsoledown',
+        runbook: 'docs/runbook.md#tollwayconsoledown',
       },
+      runbook: 'What to do:',
       other: 'The console cannot log you in now',
       since: (at: string, duration: string) =>
         `Since ${at} (${duration}). The page tries again by itself and opens when it gets an answer.`,
@@ -88,7 +89,7 @@ export const texts = {
       'The console does not answer. Check that it runs; nothing was changed, or the answer was lost.',
     title: 'This did not work',
     retry: 'Try again',
-    fields: 'Correct the marked fields.',
+    fields: (count: number) => (count === 1 ? 'Correct the marked field.' : 'Correct the marked fields.'),
     incomplete: 'This is half filled in. Complete it, or remove it.',
     stale:
       'This has changed since you opened it, so nothing was saved now. Read it again: what you have entered stays, the other fields get the new values.',

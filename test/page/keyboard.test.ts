@@ -87,7 +87,7 @@ describe.skipIf(skipped)('the keyboard alone', () => {
     await page.getByRole('dialog').waitFor();
     await tabTo(page, texts.ads.create.submit);
     await page.keyboard.press('Space');
-    await page.getByText(texts.errors.fields).waitFor();
+    await page.getByText(texts.errors.fields(2)).waitFor();
     const price = page.getByLabel(texts.ads.fields.price, { exact: true });
     await price.and(page.locator(':focus')).waitFor();
   });

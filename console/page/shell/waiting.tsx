@@ -20,7 +20,11 @@ export function Waiting() {
           <div class="body stack">
             <h1>{own?.title ?? words.other}</h1>
             <p>{own?.clicks ?? error.message}</p>
-            <p class="soft">{own?.runbook}</p>
+            {own && (
+              <p class="soft">
+                {words.runbook} <code>{own.runbook}</code>
+              </p>
+            )}
           </div>
         </section>
         <p class="soft">

@@ -185,6 +185,9 @@ export const operations = {
     title: 'API keys',
     lead: 'Who and what may use the API and this page.',
     create: 'New API key',
+    empty: 'No API keys.',
+    emptyLead:
+      'A key lets a person log in to this page, or a program use the API, with the rights of a role.',
     name: 'Name',
     role: 'Role',
     roleHint:

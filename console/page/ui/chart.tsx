@@ -54,10 +54,11 @@ export function Chart(props: ChartProps) {
     make();
     const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height }));
     resized.observe(element);
-    const dark = matchMedia('(prefers-color-scheme: dark)');
-    dark.addEventListener('change', make);
+    // Paper has the light colours.
+    const media = ['(prefers-color-scheme: dark)', 'print'].map((text) => matchMedia(text));
+    for (const one of media) one.addEventListener('change', make);
     return () => {
-      dark.removeEventListener('change', make);
+      for (const one of media) one.removeEventListener('change', make);
       resized.disconnect();
       plot.current?.destroy();
       plot.current = null;

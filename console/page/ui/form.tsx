@@ -114,9 +114,18 @@ function FormError({ error, known }: { readonly error: Error; readonly known: Re
   if (!(error instanceof ApiError) || error.fields.length === 0) return <ErrorBox error={error} />;
   const { status, code, message } = error;
   const rest = error.fields.filter(({ pointer }) => !known.has(nameOf(pointer)));
-  if (rest.length === 0) return <ErrorBox error={new Error(texts.errors.fields)} />;
+  if (rest.length === 0)
+    return (
+      <p class="wrong" role="alert">
+        {texts.errors.fields(fieldsWrong(error))}
+      </p>
+    );
   return <ErrorBox error={new ApiError(status, code, message, rest)} />;
 }
+
+/** How many fields of a form are wrong. */
+const fieldsWrong = ({ fields }: ApiError): number =>
+  new Set(fields.map(({ pointer }) => nameOf(pointer))).size;
 
 type FieldProps = {
   readonly label: string;

@@ -140,8 +140,14 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
   );
 }
 
-/** What says itself that a limit pays for no click. */
-const SAY_IT: readonly Charge['state'][] = ['budget', 'cap'];
+/** What says itself that a limit pays for no click, or makes it unimportant. */
+const SAY_IT: readonly Charge['state'][] = [
+  'budget',
+  'cap',
+  'ended',
+  'campaign_archived',
+  'advertiser_archived',
+];
 
 type ActionsProps = {
   readonly campaign: Campaign;

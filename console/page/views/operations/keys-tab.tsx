@@ -80,7 +80,7 @@ export function KeysTab() {
         columns={columns}
         pages={keys}
         keyOf={({ id }) => id}
-        empty={<Empty title={words.title} />}
+        empty={<Empty title={words.empty}>{words.emptyLead}</Empty>}
       />
       {dialog.isOpen && <NewKey onClose={dialog.close} onDone={keys.reload} />}
       {revoked && <Revoke apiKey={revoked} onClose={() => setRevoked(null)} onDone={keys.reload} />}

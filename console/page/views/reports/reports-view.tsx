@@ -1,4 +1,5 @@
 import type { Campaign } from '../../entities.ts';
+import { formatDay } from '../../format.ts';
 import { usePages } from '../../resource.ts';
 import { query, setQuery } from '../../router.ts';
 import { texts } from '../../texts.ts';
@@ -28,11 +29,22 @@ export function ReportsView() {
     <Page title={words.title} lead={words.lead}>
       <section class="panel" aria-label={words.filters}>
         <Filters filter={filter} />
+        {isReady && <Printed filter={filter} />}
         {isReady && <ReportChart filter={filter} />}
         {isReady && <ReportTable filter={filter} />}
         {!isReady && <NoAdvertiser chosen={chosen} />}
       </section>
     </Page>
+  );
+}
+
+/** What the report is about, on paper, where the filters are not shown. */
+function Printed({ filter: { advertiser, days } }: { readonly filter: Filter }) {
+  const whole = `${formatDay(days.since)} – ${formatDay(addDays(days.until, -1))}`;
+  return (
+    <p class="print-only strong">
+      {advertiser?.name ?? words.everyone}, {whole}
+    </p>
   );
 }
 
