@@ -1,6 +1,5 @@
 import type { ErrorCode } from '../../common/error-codes.ts';
 import type { TollwayError } from '../../common/errors.ts';
-import type { Problem } from './problem.ts';
 
 /** The values of a body that an error can be about, by its code. Several: those of different routes. */
 const FIELDS: Partial<Record<ErrorCode, readonly string[]>> = {
@@ -32,7 +31,10 @@ const FIELDS: Partial<Record<ErrorCode, readonly string[]>> = {
  * The value of a request that an error of the ledger is about. `undefined` if it is about none, or if more than one value of the body can
  * be meant.
  */
-export function fieldErrors({ code, field, message }: TollwayError, body: unknown): Problem['errors'] {
+export function fieldErrors(
+  { code, field, message }: TollwayError,
+  body: unknown,
+): { pointer: string; detail: string }[] | undefined {
   if (typeof body !== 'object' || body === null) return undefined;
   const candidates = field === undefined ? (FIELDS[code] ?? []) : [field];
   const [found, ...others] = candidates.filter((name) => Object.hasOwn(body, name));

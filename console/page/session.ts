@@ -2,6 +2,7 @@ import { computed, signal } from '@preact/signals';
 import type * as z from 'zod';
 import type { Session as SessionSchema } from '../api/routes/session.ts';
 import { ApiError, get, onLoggedOut, request } from './api.ts';
+import { clock } from './ui/clock.ts';
 
 /** Who is logged in, and what the API allows them. */
 export type Session = z.input<typeof SessionSchema>;
@@ -83,7 +84,7 @@ async function retried<T>(send: () => Promise<T>): Promise<T> {
         outage.value = null;
         throw error;
       }
-      outage.value = { error, since: outage.value?.since ?? Date.now() };
+      outage.value = { error, since: outage.value?.since ?? clock.peek() };
     }
     await new Promise((done) => setTimeout(done, RETRY_MS));
   }

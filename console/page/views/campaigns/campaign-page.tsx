@@ -111,12 +111,7 @@ function OneCampaign({ campaign, advertiser, etag, reload }: OneProps) {
       actions={<Actions {...{ campaign, open, canAdd }} />}
     >
       <div class="stack">
-        {(charge.state !== 'charging' || campaign.priceAbove === null) && (
-          <ChargeNote charge={charge} currency={advertiser.currency} campaign={campaign} />
-        )}
-        {campaign.priceAbove !== null && !SAY_IT.includes(charge.state) && !('price' in charge) && (
-          <Note tone="warn">{words.priceAbove[campaign.priceAbove]}</Note>
-        )}
+        <ChargeNotes {...{ charge, campaign }} />
         <div class="grid">
           <SpendPanel campaign={campaign} />
           <CampaignSettings campaign={campaign} />
@@ -148,6 +143,20 @@ const SAY_IT: readonly Charge['state'][] = [
   'campaign_archived',
   'advertiser_archived',
 ];
+
+/** Says whether clicks are charged, and also while something else stops them, such as a pause, that a limit pays for none. */
+function ChargeNotes({ charge, campaign }: { readonly charge: Charge; readonly campaign: Campaign }) {
+  const { priceAbove, currency } = campaign;
+  const isSaid = SAY_IT.includes(charge.state) || 'price' in charge;
+  return (
+    <>
+      {(charge.state !== 'charging' || priceAbove === null) && (
+        <ChargeNote {...{ charge, currency, campaign }} />
+      )}
+      {priceAbove !== null && !isSaid && <Note tone="warn">{words.priceAbove[priceAbove]}</Note>}
+    </>
+  );
+}
 
 type ActionsProps = {
   readonly campaign: Campaign;
