@@ -78,7 +78,13 @@ describe.skipIf(skipped)('the page of a campaign', () => {
     await send('PATCH', `/v1/campaigns/${campaignId}`, { body: { status: 'paused' } });
     await page.goto(`/campaigns/${campaignId}`);
     await page.getByText(charge.campaign_paused).waitFor();
-    await page.getByText(texts.campaigns.priceAbove.cap_left).waitFor();
+    const warning = page.getByText(texts.campaigns.priceAbove.cap_left);
+    await warning.waitFor();
+    await send('PATCH', `/v1/campaigns/${campaignId}`, {
+      body: { status: 'active', endsAt: '2026-01-01T00:00:00Z' },
+    });
+    await page.getByText(charge.ended).waitFor();
+    expect(await warning.count(), 'of an ended campaign').toBe(0);
   });
 
   it('says where a manager looks that its daily cap is reached, and when it goes on', async () => {
