@@ -111,11 +111,16 @@ export async function startDrillStack(guard: Guard): Promise<DrillStack> {
   };
 }
 
+/** Gives every setting its default, whatever the environment of the drill has. */
+export function unsetSettings(): Record<string, string> {
+  return Object.fromEntries(Object.keys(settings).map((name) => [name, '']));
+}
+
 /** Every setting has its default, whatever the environment of the drill has, except those of the drill. */
 async function environmentOf(dataDir: string, keys: readonly LinkKey[]): Promise<Record<string, string>> {
   const [adServer, adServerOps, processorOps, console, consoleOps] = await freePorts(5);
   return {
-    ...Object.fromEntries(Object.keys(settings).map((name) => [name, ''])),
+    ...unsetSettings(),
     DATA_DIR: dataDir,
     LINK_KEYS: formatLinkKeys(keys),
     PUBLIC_URL: `http://127.0.0.1:${adServer}`,

@@ -1,7 +1,9 @@
 import type { Drill } from './drill.ts';
 import { budgetDrills } from './faults/budgets.ts';
 import { clickDrills } from './faults/clicks.ts';
+import { constraintDrills } from './faults/constraints.ts';
 import { databaseDrills } from './faults/database.ts';
+import { kafkaDrills } from './faults/kafka.ts';
 import { partDrills } from './faults/parts.ts';
 import { rowDrills } from './faults/rows.ts';
 import { spoolDrills } from './faults/spools.ts';
@@ -15,13 +17,7 @@ export const drills: readonly Drill[] = [
   ...webhookDrills,
   ...partDrills,
   ...databaseDrills,
+  ...constraintDrills,
+  ...kafkaDrills,
   ...spoolDrills,
 ];
-
-/** Alerts that no drill causes, with the reason, which completes the sentence `it …`. The tests of promtool cover them. */
-export const NOT_CAUSED: Readonly<Record<string, string>> = {
-  TollwayRecordsLost: 'needs Kafka or Kinesis: the Postgres broker deletes no record that was not read',
-  TollwayInvariantBroken:
-    'counts what stops the processor at once, mostly before a scrape: TollwayPartDown or TollwayPartRestarts fires then',
-  TollwayCheckpointsStuck: 'needs Kafka or Kinesis: the Postgres broker has no checkpoints',
-};

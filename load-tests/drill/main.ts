@@ -3,7 +3,6 @@ import { printJson, printNote } from '../../cli/print.ts';
 import { errorMessage } from '../../common/errors.ts';
 import { EXIT_CODES, interruptions } from '../arguments.ts';
 import { createProgress } from '../progress-display.ts';
-import { NOT_CAUSED } from './drills.ts';
 import { printDrill } from './print-drill.ts';
 import { forgottenAlerts, readRules, runDrill } from './run-drill.ts';
 import { alertsIn } from './shorten-rules.ts';
@@ -18,7 +17,8 @@ const program = new Command('drill')
   .addHelpText(
     'after',
     `
-Needs the program prometheus in the PATH. Takes about ten minutes; with --only less.
+Needs the program prometheus in the PATH, and Docker, or Java and Maven, for the alerts
+TollwayRecordsLost and TollwayCheckpointsStuck. Takes about fifteen minutes; with --only less.
 
 Examples:
   npm run drill
@@ -38,9 +38,9 @@ try {
   if (unknown.length > 0) throw new Error(`--only: expected names of alerts, got ${unknown.join(', ')}`);
   const progress = createProgress(process.stderr);
   const results = await runDrill(only, { progress, stop: interruptions().stopLoad });
-  const forgotten = only.length === 0 ? forgottenAlerts(NOT_CAUSED) : [];
-  if (json) printJson({ results, notCaused: only.length === 0 ? NOT_CAUSED : {} });
-  else printDrill(results, only.length === 0 ? NOT_CAUSED : {});
+  const forgotten = only.length === 0 ? forgottenAlerts() : [];
+  if (json) printJson({ results });
+  else printDrill(results);
   if (forgotten.length > 0) printNote(`No drill causes ${forgotten.join(', ')}`);
   const isGood =
     results.length > 0 && results.every(({ problem }) => problem === null) && forgotten.length === 0;

@@ -1,0 +1,126 @@
+import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createTopic, withAdmin } from '../../../brokers/kafka/client.ts';
+import { createKafkaPublisher } from '../../../brokers/kafka/publisher.ts';
+import { parseConfig } from '../../../common/config/config.ts';
+import { sleep } from '../../../common/process.ts';
+import { createLogger } from '../../../common/telemetry/logger.ts';
+import { watermarkRecord } from '../../../contract/click-event.ts';
+import { startKafka } from '../../../emulators/kafka/start.ts';
+import { freePorts } from '../../../emulators/process/free-ports.ts';
+import { type GuardedProcess, openGuard } from '../../../emulators/process/guarded-process.ts';
+import type { Drill, World } from '../drill.ts';
+import { unsetSettings } from '../drill-stack.ts';
+import { untilTrue } from '../until-true.ts';
+import { lockTable } from './database.ts';
+
+const PROCESSOR = join(import.meta.dirname, '..', '..', '..', 'processor', 'main.ts');
+const READY_MS_MAX = 60_000;
+const LOST = 30;
+const PUBLISH_MS = 500;
+
+/** A processor that reads a Kafka of its own into the ledger of the stack, beside the processor of the stack. */
+type KafkaProcessor = {
+  readonly process: GuardedProcess;
+  /** Publishes records that change no number of the ledger: watermarks of a spool without clicks. */
+  readonly publish: (count: number) => Promise<void>;
+  /** Deletes all records of the topic, as Kafka does when their retention ends. */
+  readonly deleteRecords: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+/** Starts Kafka and its processor, and waits until Prometheus has scraped the processor. Throws what to install if Kafka is missing. */
+async function startKafkaProcessor({ stack, targets, prometheus }: World): Promise<KafkaProcessor> {
+  const kafka = await startKafka();
+  const guard = await openGuard(join(tmpdir(), 'tollway-drill-kafka-'));
+  const [port = 0] = await freePorts(1);
+  const given = {
+    BROKER: 'kafka',
+    DATABASE_URL: stack.databaseUrl,
+    KAFKA_BROKERS: kafka.brokers,
+    KAFKA_TOPIC: `drill-${randomUUID()}`,
+    KAFKA_PARTITIONS: '1',
+    PROCESSOR_OPS_PORT: String(port),
+    LOG_LEVEL: 'error',
+  };
+  const config = parseConfig(given);
+  const logger = createLogger('drill', config);
+  const stop = async () => {
+    prometheus.setTargets(targets);
+    await guard.end();
+    await kafka.stop();
+  };
+  try {
+    await createTopic(config, logger);
+    const child = await guard.run(process.execPath, [PROCESSOR], { ...unsetSettings(), ...given });
+    const instance = `127.0.0.1:${port}`;
+    prometheus.setTargets({ ...targets, processor: [...(targets.processor ?? []), instance] });
+    const reads = `tollway_broker_up{instance="${instance}"} == 1`;
+    await untilTrue(reads, async () => (await prometheus.query(reads)).length > 0, READY_MS_MAX);
+    const publisher = await createKafkaPublisher(config, logger);
+    const watermark = watermarkRecord(randomUUID(), 0);
+    return {
+      process: child,
+      publish: async (count) => {
+        const unpublished = await publisher.publish(Array.from({ length: count }, () => watermark));
+        if (unpublished.length > 0)
+          throw new Error(`expected Kafka to take ${count} records, got ${unpublished.length} back`);
+      },
+      deleteRecords: () =>
+        withAdmin(config, logger, (admin) =>
+          // The offset -1 is the end of the partition.
+          admin.deleteTopicRecords({
+            topic: config.KAFKA_TOPIC,
+            partitions: [{ partition: 0, offset: '-1' }],
+          }),
+        ),
+      stop: async () => {
+        await publisher.close();
+        await stop();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Drills of a broker with offsets. They need Kafka: Docker, or Java and Maven. */
+export const kafkaDrills: readonly Drill[] = [
+  {
+    cause: 'Kafka deletes records while the processor hangs',
+    alerts: { TollwayRecordsLost: [] },
+    isGentle: false,
+    begin: async (world) => {
+      const kafka = await startKafkaProcessor(world);
+      await kafka.process.suspend();
+      await kafka.publish(LOST);
+      await kafka.deleteRecords();
+      kafka.process.signal('SIGCONT');
+      return kafka.stop;
+    },
+  },
+  {
+    cause: 'another session locks the checkpoints of Kafka',
+    // An attempt waits for the lock for up to 30 s.
+    alerts: { TollwayCheckpointsStuck: [['[5s]', '[1m]']] },
+    isGentle: false,
+    begin: async (world) => {
+      const kafka = await startKafkaProcessor(world);
+      const unlock = await lockTable(world.pool, 'broker_checkpoint');
+      const stopping = new AbortController();
+      const records = repeatPublish(kafka, stopping.signal);
+      return async () => {
+        stopping.abort();
+        await unlock();
+        await records;
+        await kafka.stop();
+      };
+    },
+  },
+];
+
+async function repeatPublish(kafka: KafkaProcessor, stop: AbortSignal): Promise<void> {
+  for (; !stop.aborted; await sleep(PUBLISH_MS, stop)) await kafka.publish(1);
+}
