@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { createFolder } from '../common/create-folder.ts';
 import type { Segment } from './spool-format.ts';
 
 /** Name of the folder for damaged segments, beside the spools. */
@@ -14,7 +15,7 @@ const DAMAGED_BYTES_MAX = 67_108_864;
 export function keepDamagedSegment(segment: Segment, bytesMax = DAMAGED_BYTES_MAX): string {
   const spool = dirname(segment.path);
   const folder = join(dirname(spool), DAMAGED_SEGMENTS_FOLDER);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  createFolder(folder, 0o700);
   // A spool id begins with its time, so names sort by age.
   const path = join(folder, `${basename(spool)}.${basename(segment.path)}`);
   renameSync(segment.path, path);

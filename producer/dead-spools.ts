@@ -1,5 +1,6 @@
-import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { createFolder } from '../common/create-folder.ts';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 import { isOutOfResources } from '../common/open-files.ts';
@@ -42,7 +43,7 @@ export async function* adoptDeadSpools(
   root: string,
   { isWanted = () => true, onUnreadable, onInUse }: AdoptionOptions = {},
 ): AsyncGenerator<DeadSpool, void> {
-  mkdirSync(root, { recursive: true, mode: 0o700 });
+  createFolder(root, 0o700);
   const spoolIds = readdirSync(root).filter((name) => isUuid(name) && isWanted(name));
   for (const spoolId of spoolIds.sort()) {
     await new Promise((resolve) => setImmediate(resolve));

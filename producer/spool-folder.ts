@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { createFolder } from '../common/create-folder.ts';
 import { errorCode, TollwayError } from '../common/errors.ts';
 import { type FileLock, lockFile } from '../common/file-lock.ts';
 
@@ -18,7 +19,7 @@ const SQLITE_FULL = 13;
 export function createSpoolFolder(folder: string): FileLock {
   const hidden = join(dirname(folder), `.${basename(folder)}`);
   try {
-    mkdirSync(hidden, { recursive: true, mode: 0o700 });
+    createFolder(hidden, 0o700);
     const lock = lockFile(join(hidden, LOCK_NAME));
     if (lock === null) throw new Error(`${hidden} is locked by another process`);
     renameSync(hidden, folder);

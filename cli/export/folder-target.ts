@@ -1,5 +1,6 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createFolder } from '../../common/create-folder.ts';
 import { errorCode, TollwayError } from '../../common/errors.ts';
 import { lockFile } from '../../common/file-lock.ts';
 import type { ExportTarget, TargetFile } from './target.ts';
@@ -13,11 +14,13 @@ const PARTIAL_SUFFIX = '.partial';
 const NOT_A_FOLDER: Readonly<Record<string, string>> = {
   EEXIST: 'the file',
   ENOTDIR: 'a path below a file:',
+  // The folder above it takes no folders, such as /proc.
+  ENOENT: 'a path that cannot be created:',
 };
 
 /** Opens a folder; see `openTarget`. */
 export async function openFolderTarget(folder: string): Promise<ExportTarget> {
-  await createFolder(folder);
+  await makeTarget(folder);
   const lock = await onTarget('write', join(folder, LOCK_NAME), async () =>
     lockFile(join(folder, LOCK_NAME)),
   );
@@ -35,9 +38,9 @@ export async function openFolderTarget(folder: string): Promise<ExportTarget> {
   };
 }
 
-async function createFolder(folder: string): Promise<void> {
+async function makeTarget(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    createFolder(folder);
   } catch (cause) {
     const got = NOT_A_FOLDER[errorCode(cause) ?? ''];
     if (got === undefined) return onTarget('write', folder, () => Promise.reject(cause));

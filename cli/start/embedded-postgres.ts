@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { arch, platform } from 'node:process';
 import { promisify } from 'node:util';
+import { createFolder } from '../../common/create-folder.ts';
 import { errorMessage, TollwayError } from '../../common/errors.ts';
 import { createClient } from '../../common/postgres/postgres.ts';
 import { sleep } from '../../common/process.ts';
@@ -317,7 +318,7 @@ function lastLines(path: string): string {
 /** Creates the data folder. Throws `bad_data_dir`. */
 export function makeDataDir(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true });
+    createFolder(dataDir);
     const probe = join(dataDir, `.write-${process.pid}`);
     writeFileSync(probe, '');
     rmSync(probe);

@@ -252,6 +252,11 @@ describe('a run', () => {
     await expect(run({}, path)).rejects.toMatchObject(refusal(`the file ${path}`));
     const below = join(path, 'below');
     await expect(run({}, below)).rejects.toMatchObject(refusal(`a path below a file: ${below}`));
+    // Linux: a folder that takes no folders.
+    const noFolder = '/proc/tollway';
+    await expect(run({}, noFolder)).rejects.toMatchObject(
+      refusal(`a path that cannot be created: ${noFolder}`),
+    );
     await run();
     writeFileSync(join(folder, `${nameOf(today - DAY_MS)}.manifest.json`), '{"formatVersion":2}');
     await expect(run()).rejects.toMatchObject({ code: 'bad_target' });
