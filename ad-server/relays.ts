@@ -101,10 +101,11 @@ export function startRelays(
   };
 }
 
-function goneError(folder: string, cause?: unknown): TollwayError {
+/** The error that ends an ad server whose spool folder is gone. */
+export function goneError(folder: string, cause?: unknown): TollwayError {
   return new TollwayError(
     'bad_data_dir',
-    `The spool folder ${folder} is gone: it was moved or deleted while the ad server used it. Move it back: an ad server publishes the clicks in it`,
+    `The spool folder ${folder} is gone: it was moved or deleted while the ad server used it. If it was moved, move it back, and an ad server publishes its clicks. If it was deleted, its unpublished clicks are lost: npx tollway reconcile lists them as missing`,
     { cause },
   );
 }

@@ -1,5 +1,5 @@
 import type { Config } from '../common/config/config.ts';
-import { TollwayError } from '../common/errors.ts';
+import { errorMessage, TollwayError } from '../common/errors.ts';
 import { createPool, type Pool } from '../common/postgres/postgres.ts';
 import type { Logger } from '../common/telemetry/logger.ts';
 import type { Metrics } from '../common/telemetry/metrics.ts';
@@ -61,11 +61,14 @@ export function createRuntime<M extends Metrics>(
     {
       metrics,
       logger,
-      onInvariant: (cause) => {
-        const message = `A constraint of the database contradicts a charge; nothing of the batch was kept: ${cause}`;
-        onInvariant(new TollwayError('invariant', message, { cause }));
-      },
+      onInvariant: (cause) => onInvariant(invariantError(cause)),
     },
   );
   return { config: { ...config, DATABASE_URL }, logger, metrics, pool, dispatcher };
+}
+
+/** The error that ends a process because a constraint of the database refused a charge. */
+export function invariantError(cause: unknown): TollwayError {
+  const message = `A constraint of the database refused a charge: ${errorMessage(cause)}. Nothing of the batch was kept, and its clicks wait in the broker. A restart does not help: see docs/runbook.md#tollwayinvariantbroken`;
+  return new TollwayError('invariant', message, { cause });
 }

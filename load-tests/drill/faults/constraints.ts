@@ -5,6 +5,9 @@ import { untilTrue } from '../until-true.ts';
 /** Longest wait until `npm start` has started the processor again, in ms. It waits longer after each failure. */
 const RESTART_MS_MAX = 60_000;
 
+/** Longest wait until the processor charges a click, in ms. */
+const WAITS_MS_MAX = 20_000;
+
 /** Adds a trigger that raises each charge of an advertiser above its budget, until undone. */
 async function raiseCharges(pool: Pool, advertiserId: number): Promise<Undo> {
   await pool.query(
@@ -39,8 +42,12 @@ export const constraintDrills: readonly Drill[] = [
       const broken = await addAd('Drill: broken charge', { budget: '100.00', price: '0.01' });
       const dropTrigger = await raiseCharges(pool, broken.advertiserId);
       const unlock = await lockAdvertiser(pool, locked.advertiserId);
-      await click(locked.adId, 20);
-      await click(broken.adId, 20);
+      await click(locked.adId, 1);
+      const waits =
+        "select from pg_stat_activity where wait_event_type = 'Lock' and application_name like '%processor'";
+      const isWaiting = async () => (await pool.query(waits)).rowCount !== 0;
+      await untilTrue('a charge that waits for the lock', isWaiting, WAITS_MS_MAX);
+      await click(broken.adId, 1);
       return async () => {
         // The trigger cannot be dropped while a row of its table is locked.
         await unlock();
