@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Admin } from 'kafkajs';
 import { createTopic, withAdmin } from '../../../brokers/kafka/client.ts';
 import { createKafkaPublisher } from '../../../brokers/kafka/publisher.ts';
 import { parseConfig } from '../../../common/config/config.ts';
@@ -17,6 +18,8 @@ import { lockTable } from './database.ts';
 
 const PROCESSOR = join(import.meta.dirname, '..', '..', '..', 'processor', 'main.ts');
 const READY_MS_MAX = 60_000;
+/** Longest wait until Kafka has deleted records, in ms. */
+const DELETED_MS_MAX = 20_000;
 const LOST = 30;
 const PUBLISH_MS = 500;
 
@@ -67,14 +70,7 @@ async function startKafkaProcessor({ stack, targets, prometheus }: World): Promi
         if (unpublished.length > 0)
           throw new Error(`expected Kafka to take ${count} records, got ${unpublished.length} back`);
       },
-      deleteRecords: () =>
-        withAdmin(config, logger, (admin) =>
-          // The offset -1 is the end of the partition.
-          admin.deleteTopicRecords({
-            topic: config.KAFKA_TOPIC,
-            partitions: [{ partition: 0, offset: '-1' }],
-          }),
-        ),
+      deleteRecords: () => withAdmin(config, logger, (admin) => deleteAll(admin, config.KAFKA_TOPIC)),
       stop: async () => {
         await publisher.close();
         await stop();
@@ -86,6 +82,15 @@ async function startKafkaProcessor({ stack, targets, prometheus }: World): Promi
   }
 }
 
+async function deleteAll(admin: Admin, topic: string): Promise<void> {
+  // kafkajs deletes only from topics whose leaders it knows. On a busy machine it learns them late.
+  await admin.fetchTopicMetadata({ topics: [topic] });
+  // The offset -1 is the end of the partition.
+  const request = { topic, partitions: [{ partition: 0, offset: '-1' }] };
+  const isDeleted = () => admin.deleteTopicRecords(request).then(() => true);
+  await untilTrue('deleted records', isDeleted, DELETED_MS_MAX);
+}
+
 /** Drills of a broker with offsets. They need Kafka: Docker, or Java and Maven. */
 export const kafkaDrills: readonly Drill[] = [
   {
@@ -94,11 +99,16 @@ export const kafkaDrills: readonly Drill[] = [
     isGentle: false,
     begin: async (world) => {
       const kafka = await startKafkaProcessor(world);
-      await kafka.process.suspend();
-      await kafka.publish(LOST);
-      await kafka.deleteRecords();
-      kafka.process.signal('SIGCONT');
-      return kafka.stop;
+      try {
+        await kafka.process.suspend();
+        await kafka.publish(LOST);
+        await kafka.deleteRecords();
+        kafka.process.signal('SIGCONT');
+        return kafka.stop;
+      } catch (error) {
+        await kafka.stop();
+        throw error;
+      }
     },
   },
   {
