@@ -20,7 +20,7 @@ const NO_ANSWER: FailureLines = {
 /** The line about a database that lacks the tables, or the grants on them. */
 const WRONG_SCHEMA = {
   failed:
-    'The database answers the processor with an error. Check that DATABASE_URL names the right database and that it is migrated',
+    'The database answers the processor with an error; clicks wait in the broker. Check that DATABASE_URL names the right database and role, and run npm run migrate, which adds missing tables and grants',
 };
 /** Time between two reads of all budgets, in ms: setting thousands of gauges takes a while. */
 const BUDGETS_MS = 5_000;

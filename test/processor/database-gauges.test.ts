@@ -19,7 +19,7 @@ it('A database without the tables stays a problem until they are there', async (
     await database.pool.query('alter table advertiser rename to gone');
     for (let reads = 0; reads < 3; reads += 1) await gauges.read();
     expect(lines).toEqual([
-      'warn The database answers the processor with an error. Check that DATABASE_URL names the right database and that it is migrated',
+      'warn The database answers the processor with an error; clicks wait in the broker. Check that DATABASE_URL names the right database and role, and run npm run migrate, which adds missing tables and grants',
     ]);
     expect(gauges.isUnusable()).toBe(true);
     expect(problems.list().map(describeProblem)).toEqual([
