@@ -1,9 +1,14 @@
+import type { KafkaServer } from '../../emulators/kafka/server.ts';
 import type { DrillStack } from './drill-stack.ts';
 import type { Prometheus } from './prometheus.ts';
 import type { Replacement } from './shorten-rules.ts';
 
 /** The running system that drills disturb. */
-export type World = DrillStack & { readonly prometheus: Prometheus };
+export type World = DrillStack & {
+  readonly prometheus: Prometheus;
+  /** Starts a Kafka for one drill, which stops it. Throws what to install if Kafka is missing. */
+  readonly startKafka: () => Promise<KafkaServer>;
+};
 
 /** Ends what a drill caused. */
 export type Undo = () => Promise<void> | void;

@@ -41,7 +41,11 @@ export function readRules(): string {
  */
 export async function runDrill(
   only: readonly string[],
-  { progress, stop }: { progress: ProgressDisplay; stop: AbortSignal },
+  {
+    progress,
+    stop,
+    startKafka,
+  }: Pick<World, 'startKafka'> & { progress: ProgressDisplay; stop: AbortSignal },
 ): Promise<DrillResult[]> {
   const wanted = drills.filter(
     ({ alerts }) => only.length === 0 || Object.keys(alerts).some((name) => only.includes(name)),
@@ -54,7 +58,7 @@ export async function runDrill(
       const [port = 0] = await freePorts(1);
       const rules = { 'alerts.yml': shortenRules(readRules(), thresholdsOf(wanted)) };
       const prometheus = await startPrometheus(guard, { port, targets: stack.targets, rules });
-      const world = { ...stack, prometheus };
+      const world = { ...stack, prometheus, startKafka };
       await untilTrue('scraped parts', async () => (await prometheus.query('up == 1')).length === 3, 20_000);
       const run = (drill: Drill) => (stop.aborted ? [] : runOne(world, drill, progress));
       const gentle = await Promise.all(wanted.filter(({ isGentle }) => isGentle).map(run));
