@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { printJson, printNote } from '../../cli/print.ts';
 import { errorMessage } from '../../common/errors.ts';
-import { startKafka: startOwnKafka } from '../../emulators/kafka/start.ts';
+import { startKafka } from '../../emulators/kafka/start.ts';
 import { EXIT_CODES, interruptions } from '../arguments.ts';
 import { createProgress } from '../progress-display.ts';
 import { printDrill } from './print-drill.ts';
@@ -41,7 +41,11 @@ try {
   const unknown = only.filter((name) => !known.includes(name));
   if (unknown.length > 0) throw new Error(`--only: expected names of alerts, got ${unknown.join(', ')}`);
   const progress = createProgress(process.stderr);
-  const results = await runDrill(only, { progress, stop: interruptions().stopLoad, startKafka });
+  const results = await runDrill(only, {
+    progress,
+    stop: interruptions().stopLoad,
+    startKafka: startOwnKafka,
+  });
   const forgotten = only.length === 0 ? forgottenAlerts() : [];
   if (json) printJson({ results });
   else printDrill(results);
