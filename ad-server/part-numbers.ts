@@ -50,6 +50,7 @@ export function adServerNumbers(registry: () => Registry, config: Config): () =>
       spoolOldestSeconds: await sum(metricList.spoolOldestAge.name),
       catalogAgeSeconds: await sum(metricList.catalogAge.name),
       catalogAds: await sum(metricList.catalogAds.name),
+      clockOffsetSeconds: await sum(metricList.clockOffset.name),
     };
   };
 }

@@ -107,7 +107,7 @@ export async function startWorker(config: Config, deps: WorkerDeps): Promise<Wor
   return {
     port,
     problems: () => problemsOf(catalog, spool, isClosing()),
-    warnings: () => [...relays.problems(), ...relays.blockedSpools()],
+    warnings: () => [...relays.problems(), ...relays.blockedSpools(), ...catalog.clock.problems()],
   };
 }
 
@@ -191,6 +191,7 @@ function createGauges(metrics: Metrics, relays: Relays, catalog: AdCatalog): () 
     metrics.spoolOldestAge.set(relays.oldestClickAgeMs() / 1_000);
     metrics.catalogAge.set((catalog.ageMs() ?? performance.now() - startedAt) / 1_000);
     metrics.catalogAds.set(catalog.size);
+    if (catalog.clock.offsetMs !== null) metrics.clockOffset.set(catalog.clock.offsetMs / 1_000);
   };
 }
 

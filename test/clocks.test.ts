@@ -10,6 +10,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     reads: 2,
     why: 'the time of change of the snapshot file, written and read',
   },
+  'ad-server/catalog/clock-check.ts': { reads: 1, why: 'compared with the clock of the database server' },
   'ad-server/blocked-spools.ts': { reads: 1, why: 'the time of change of a segment file' },
   'console/api/routes/click-list.ts': { reads: 1, why: 'the end of a period, if none is given' },
   'console/api/routes/reports.ts': {
@@ -51,6 +52,7 @@ const TIMESTAMPS: Readonly<Record<string, { readonly reads: number; readonly why
     why: 'compared with the beginning of a load, which the database notes',
   },
   'load-tests/bench/kafka-topic.ts': { reads: 1, why: 'the name of a topic' },
+  'load-tests/drill/faults/parts.ts': { reads: 1, why: 'a clock that is an hour ahead' },
   'load-tests/drill/faults/rows.ts': { reads: 1, why: 'the days of partitions' },
   'load-tests/drill/prometheus.ts': { reads: 1, why: 'a query names the times of its range' },
   'load-tests/load/ledger-check.ts': { reads: 1, why: 'a time of the ledger' },

@@ -11,6 +11,7 @@ import { ID_MAX } from '../../contract/click-event.ts';
 import { ADS_CHANGED_CHANNEL } from '../../ledger/accounts/ads-changed.ts';
 import { type CatalogAd, readAdsOfAdvertisers, readCatalogPage } from '../../ledger/accounts/catalog-ads.ts';
 import { isPlan } from '../../ledger/accounts/pacing.ts';
+import { ClockCheck } from './clock-check.ts';
 
 /** Time to wait for more changes before they are read, in ms, so that one read serves a burst. */
 const LINGER_MS = 20;
@@ -49,6 +50,8 @@ export class AdCatalog {
   private readonly readLog: ThrottledLog;
   private readonly snapshotLog: ThrottledLog;
   private readonly ageLog: ThrottledLog;
+  /** Measured with each complete read. */
+  readonly clock: ClockCheck;
   private readonly stop = new AbortController();
   private readonly changed = new Set<number>();
   private wake: () => void = () => {};
@@ -59,6 +62,7 @@ export class AdCatalog {
     this.options = options;
     this.metrics = deps.metrics;
     this.logger = deps.logger;
+    this.clock = new ClockCheck(deps.logger);
     this.readLog = new ThrottledLog(deps.logger, {
       failed:
         'The ad catalog cannot be read. Redirects continue with the ads that were read before. Check the connection to the database',
@@ -162,6 +166,7 @@ export class AdCatalog {
   }
 
   private async readAll(client: Client): Promise<void> {
+    await this.clock.measure(client);
     const ads = new Map<number, CatalogAd>();
     const lines = [SNAPSHOT_HEADER];
     for (let after = 0; ; ) {

@@ -31,6 +31,8 @@ export const THRESHOLDS = {
   /** Share of `SPOOL_MAX_BYTES`. */
   spoolShare: 0.5,
   catalogAgeSeconds: 60,
+  /** Ahead or behind. */
+  clockOffsetSeconds: 5,
   /** Share of the requests with a valid link, and more of them than this, that get an error. */
   redirectErrorsShare: 0.05,
   redirectErrors: 10,
@@ -73,8 +75,8 @@ export type ProblemSources = {
   readonly budgets: readonly EndingBudget[];
 };
 
-/** A warning about a spool that cannot be relayed, also of one worker. Its age and size have alerts; other warnings are about the broker. */
-const SPOOL_WARNING = /^(?:worker \d+: )?spool: /;
+/** A warning, also of one worker, about a spool that cannot be relayed or about the clock. Those have other alerts; other warnings are about the broker. */
+const OTHER_WARNING = /^(?:worker \d+: )?(?:spool|clock): /;
 
 const NAMES: Readonly<Record<Component, string>> = {
   'ad-server': 'ad server',
@@ -161,7 +163,7 @@ function adServerProblems(
   ago: (seconds: number) => Date,
 ): CurrentProblem[] {
   const found: CurrentProblem[] = [];
-  const broker = warnings.find((warning) => !SPOOL_WARNING.test(warning));
+  const broker = warnings.find((warning) => !OTHER_WARNING.test(warning));
   if (broker !== undefined)
     found.push(
       problem(
@@ -171,6 +173,7 @@ function adServerProblems(
       ),
     );
   const { spoolOldestSeconds, spoolBytes, spoolBytesMax, unrecordedRecently, catalogAgeSeconds } = numbers;
+  const { clockOffsetSeconds } = numbers;
   if (isAbove(spoolOldestSeconds, THRESHOLDS.spoolOldestSeconds))
     found.push(
       problem(
@@ -197,6 +200,12 @@ function adServerProblems(
     found.push(
       problem('TollwayCatalogOld', 'ticket', `The ad catalog of ${instance} is old`, ago(catalogAgeSeconds)),
     );
+  if (clockOffsetSeconds !== null && Math.abs(clockOffsetSeconds) > THRESHOLDS.clockOffsetSeconds) {
+    const seconds = Math.round(Math.abs(clockOffsetSeconds));
+    const differs = `${seconds} s ${clockOffsetSeconds > 0 ? 'ahead of' : 'behind'} that of the database server`;
+    const summary = `The clock of the ad server at ${instance} is ${differs}, and clicks get its time`;
+    found.push(problem('TollwayClockOff', 'ticket', summary));
+  }
   return found;
 }
 

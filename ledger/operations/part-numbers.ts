@@ -27,6 +27,7 @@ const AD_SERVER_COUNTS = [
   'spoolOldestSeconds',
   'catalogAgeSeconds',
   'catalogAds',
+  'clockOffsetSeconds',
 ] as const;
 export type AdServerNumbers = Counts<typeof AD_SERVER_COUNTS>;
 

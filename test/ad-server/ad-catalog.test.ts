@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { AdCatalog, type AdCatalogOptions } from '../../ad-server/catalog/ad-catalog.ts';
 import { inTransaction } from '../../common/postgres/postgres.ts';
 import { createMetrics } from '../../common/telemetry/metrics.ts';
@@ -356,5 +356,29 @@ describe('the age of the catalog', () => {
     await until('an age', () => catalog.ageMs() !== null);
     await until('it to grow', () => (catalog.ageMs() ?? 0) > 50);
     await until('a poll', () => (catalog.ageMs() ?? 1_000) < 50);
+  });
+});
+
+describe('the clock of the host', () => {
+  it.each([
+    [-20_000, /^is 20 s behind that of the database server, and clicks get its time$/],
+    [7_200_000, /^is 7200 s ahead of that of the database server, and clicks get its time$/],
+  ])('that is off by %i ms is a warning until it is right', async (stepMs, reason) => {
+    const { logger, lines } = capturedLog();
+    const { catalog } = openCatalog({ pollMs: 100 }, logger);
+    const { clock } = catalog;
+    await until('a measurement', () => clock.offsetMs !== null);
+    // The database server runs on this host.
+    expect(Math.abs(clock.offsetMs ?? Number.NaN)).toBeLessThan(400);
+    expect(clock.problems()).toEqual([]);
+    stepSystemClock(stepMs);
+    await until('a problem', () => clock.problems().length > 0);
+    expect(clock.problems()).toEqual([{ what: 'clock', reason: expect.stringMatching(reason), forMs: 0 }]);
+    vi.restoreAllMocks();
+    await until('no problem', () => clock.problems().length === 0);
+    expect(lines).toEqual([
+      expect.stringMatching(/^warn The clock of this host differs from that of the database server\. /),
+      'warn The clock of this host agrees with that of the database server again',
+    ]);
   });
 });

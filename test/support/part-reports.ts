@@ -12,7 +12,7 @@ export function adServerNumbers(changes: Partial<AdServerNumbers> = {}): AdServe
     ...{ linksAnsweredRecently: 0, linksRefusedRecently: 0, requestsRecently: 0, linksNotFoundRecently: 0 },
     ...{ redirectsPerSecond: 0, redirectP99Seconds: null },
     ...{ spoolBytes: 0, spoolBytesMax: 1_073_741_824, spoolOldestSeconds: 0 },
-    ...{ catalogAgeSeconds: 1, catalogAds: 3 },
+    ...{ catalogAgeSeconds: 1, catalogAds: 3, clockOffsetSeconds: 0.004 },
     ...changes,
   };
 }

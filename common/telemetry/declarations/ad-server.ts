@@ -107,4 +107,11 @@ export const adServerMetrics = {
     component: 'ad server',
     aggregator: 'max',
   },
+  clockOffset: {
+    kind: 'gauge',
+    name: 'tollway_clock_offset_seconds',
+    help: 'The clock of the host minus that of the database server; negative if it is behind. Absent before the database answers',
+    component: 'ad server',
+    aggregator: 'max',
+  },
 } as const satisfies Declarations;

@@ -56,6 +56,9 @@ const AdServerPart = z
       }),
       catalogAgeSeconds: KnownSeconds,
       catalogAds: KnownCount,
+      clockOffsetSeconds: z.number().nullable().meta({
+        description: 'The clock of its host minus that of the database server; null before it is known.',
+      }),
     }),
   })
   .meta({ id: 'AdServerPart' });

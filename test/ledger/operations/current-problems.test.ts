@@ -118,6 +118,8 @@ describe('an ad server', () => {
     ['TollwaySpoolLarge', { spoolBytes: 6, spoolBytesMax: 10 }, null],
     ['TollwayClicksUnrecorded', { unrecordedRecently: 1 }, null],
     ['TollwayCatalogOld', { catalogAgeSeconds: 61 }, 61],
+    ['TollwayClockOff', { clockOffsetSeconds: 6 }, null],
+    ['TollwayClockOff', { clockOffsetSeconds: -6 }, null],
   ])('with %s', (code, numbers, seconds) => {
     const [problem, ...others] = problemsOf({ parts: [adServerPart({ numbers })] });
     expect(problem).toMatchObject({ code, since: seconds === null ? null : ago(seconds) });
@@ -376,6 +378,7 @@ describe('the alerts of Prometheus', () => {
     ['TollwaySpoolLarge', 'page', `> ${SPOOL_BYTES}`],
     ['TollwayClicksUnrecorded', 'page', '> 0'],
     ['TollwayCatalogOld', 'ticket', `> ${THRESHOLDS.catalogAgeSeconds}`],
+    ['TollwayClockOff', 'ticket', `> ${THRESHOLDS.clockOffsetSeconds}`],
     ['TollwayRedirectErrors', 'page', `> ${THRESHOLDS.redirectErrorsShare}`],
     ['TollwayRedirectErrors', 'page', `> ${THRESHOLDS.redirectErrors}`],
     ['TollwayRedirectErrors', 'page', `answer=~"${LINK_ANSWERS.join('|')}"`],
