@@ -116,7 +116,7 @@ function startProcesses(config: Config, deps: ProcessDeps): Part[] {
   const { processorOpsUrl, adServerOpsUrl, consoleOpsUrl } = partAddresses(config);
   const processor = startProcess('processor', PROCESSOR, processorOpsUrl, {
     ...deps,
-    whileAway: 'Clicks wait in the spool or the broker and are charged after the restart',
+    whileAway: 'Clicks wait in the spool or the broker until it charges again',
     hasLowPriority: true,
   });
   const adServer = startProcess('ad server', AD_SERVER, adServerOpsUrl, {

@@ -200,7 +200,7 @@ describe('npm start', () => {
     );
     expect(stack.pidOf('ad-server/main.ts')).toBe(adServer);
     expect(stack.printed()).toContain(
-      'The processor died and is started again. Clicks wait in the spool or the broker and are charged after the restart',
+      'The processor died and is started again. Clicks wait in the spool or the broker until it charges again',
     );
     await until(
       'settled books',
