@@ -19,12 +19,12 @@ function describeUnknown({ instance, reportedAt }: Part): string {
   return `${instance} is not known: the database has had no report of it since ${reportedAt.toISOString()}`;
 }
 
-/** In the words of `/readyz`. */
+/** Such as `web-1:8081 not ready (database: away, kafka: slow)`, in the words of `/readyz`. */
 function describe({
   instance,
   problems,
   warnings,
 }: Pick<Part, 'instance' | 'problems' | 'warnings'>): string {
   const state = problems.length > 0 ? 'not ready' : READY;
-  return [`${instance} ${state}`, ...problems, ...warnings].join(' - ');
+  return `${instance} ${state} (${[...problems, ...warnings].join(', ')})`;
 }

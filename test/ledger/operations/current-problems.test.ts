@@ -338,7 +338,7 @@ describe('the health of a component', () => {
     ['ready', [processorPart(), adServerPart({ state: 'not_ready', problems: ['spool: full'] })]],
     ['worker-1:8082 does not answer', [processorPart(dead(30))]],
     [
-      'worker-1:8082 not ready - kafka: away; b:1 ready - kafka: slow',
+      'worker-1:8082 not ready (kafka: away); b:1 ready (kafka: slow)',
       [
         processorPart({ state: 'not_ready', problems: ['kafka: away'] }),
         processorPart({ instance: 'b:1', state: 'warning', warnings: ['kafka: slow'] }),
