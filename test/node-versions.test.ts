@@ -12,7 +12,7 @@ const { packages } = JSON.parse(read('package-lock.json')) as {
   packages: Record<string, { version: string; engines?: { node?: string } }>;
 };
 
-/** The packages for which `npm ci` prints an EBADENGINE warning if the machine has Node `version`. */
+/** The packages for which npm has an EBADENGINE warning if the machine has Node `version`. `.npmrc` hides these warnings. */
 function refusedBy(version: string): string[] {
   return Object.entries(packages).flatMap(([path, { version: installed, engines }]) =>
     engines?.node === undefined || satisfies(version, engines.node)
@@ -28,7 +28,7 @@ describe('the machine’s Node, which only runs npm', () => {
 
   // Packages of the console, and one of Kafka's two clients. They run on the Node 24 that `npm ci` installs, whatever Node runs npm.
   it.each(['20.19.0', '20.20.2', '22.13.0', '22.21.1'])(
-    'may be %s, with warnings of packages that run on the Node of npm ci',
+    'may be %s, although npm could warn of packages that run on the Node of npm ci',
     (version) => {
       const others = refusedBy(version).filter(
         (line) => !/^node_modules\/(@scalar\/|@platformatic\/|cookie@)/.test(line),
@@ -36,6 +36,10 @@ describe('the machine’s Node, which only runs npm', () => {
       expect(others).toEqual([]);
     },
   );
+
+  it('prints no warning of those packages', () => {
+    expect(read('.npmrc')).toMatch(/^loglevel=error$/m);
+  });
 
   it('may be what the README says, and package.json refuses older ones', () => {
     expect(read('README.md')).toContain('Node 20.19 or a later 20.x, or 22.13 or newer');
