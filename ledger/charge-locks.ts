@@ -1,6 +1,9 @@
 import { arrayLiteral, BEGIN, type Connection } from '../common/postgres/postgres.ts';
 import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
 
+/** Longest wait of most transactions for a lock, in seconds. */
+const LOCK_SECONDS = 12;
+
 /**
  * Begins a transaction that locks advertisers and waits at most `lockSeconds` for each lock. `lock_timeout` ends a long wait on the server; with a timeout of the client alone, the
  * server process would stay in the lock queue. `idle_in_transaction_session_timeout` releases the locks of a client that has stopped.
@@ -10,14 +13,13 @@ import { LOCK_SETTLEMENT } from './settlement-watermark.ts';
  *
  * Parallel plans are off: for nonces of many days the planner would start workers and copy thousands of ids into the plan of each.
  */
-export function beginCharge(lockSeconds: number): string {
+export function beginCharge(lockSeconds = LOCK_SECONDS): string {
   return `${BEGIN}; set local lock_timeout = '${lockSeconds}s'; set local idle_in_transaction_session_timeout = '15s';
   set local max_parallel_workers_per_gather = 0; ${LOCK_SETTLEMENT}`;
 }
 
-/** Longest wait of most transactions for a lock, in seconds. */
-const LOCK_SECONDS = 12;
-export const BEGIN_CHARGE = beginCharge(LOCK_SECONDS);
+/** `beginCharge` with the usual wait. */
+export const BEGIN_CHARGE = beginCharge();
 
 /** The balance of an advertiser whose row is locked. */
 export type AdvertiserBalance = {

@@ -5,7 +5,7 @@ import { ThrottledLog } from '../../common/telemetry/throttled-log.ts';
 import { readServerTime } from '../../ledger/server-time.ts';
 
 /** Largest difference of the clocks that is no problem, in ms. Hosts that are synchronized by NTP differ by milliseconds. */
-export const OFFSET_MS_MAX = 5_000;
+const OFFSET_MS_MAX = 5_000;
 /** The answer of a server that takes longer, in ms, tells nothing about its clock. */
 const ANSWER_MS_MAX = 1_000;
 

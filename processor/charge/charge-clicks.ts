@@ -25,7 +25,6 @@ import {
 } from '../../ledger/charge/user-agents.ts';
 import {
   type AdvertiserBalance,
-  BEGIN_CHARGE,
   beginCharge,
   blockNewAds,
   lockAdvertisers,
@@ -54,7 +53,7 @@ import { type ChargeContext, rejectionReason } from './validate-click.ts';
 export type ChargeOptions = {
   /** A click older than this when it arrives is `rejected: too_old`. */
   readonly clickAgeMaxDays: number;
-  /** Longest wait for each lock, in seconds; by default that of `BEGIN_CHARGE`. */
+  /** Longest wait for each lock, in seconds; by default that of `beginCharge`. */
   readonly lockSeconds?: number;
 };
 
@@ -90,7 +89,7 @@ async function chargeBatch(
     return inTransaction(
       pool,
       (connection) => settleWith(connection, prepared, options, lookup, evidence),
-      options.lockSeconds === undefined ? BEGIN_CHARGE : beginCharge(options.lockSeconds),
+      beginCharge(options.lockSeconds),
     );
   });
 }

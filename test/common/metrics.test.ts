@@ -79,3 +79,19 @@ it('Each metric is set by the code', () => {
   const isUsed = (name: string) => new RegExp(`(?:\\.|[{,]\\s*)${name}\\b`).test(code);
   expect(Object.keys(metricList).filter((name) => !isUsed(name))).toEqual([]);
 });
+
+describe('the event loop', () => {
+  it('has a utilization since the last scrape, and nothing polls its delay', async () => {
+    const { registry } = createMetrics();
+    const read = async () => {
+      const text = await registry.getSingleMetricAsString('tollway_event_loop_utilization_ratio');
+      return Number(/^tollway_event_loop_utilization_ratio (\S+)$/m.exec(text)?.[1]);
+    };
+    await read();
+    for (const until = performance.now() + 100; performance.now() < until; );
+    expect(await read()).toBeGreaterThan(0.9);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await read()).toBeLessThan(0.15);
+    expect(await registry.metrics()).not.toContain('nodejs_eventloop_lag');
+  });
+});
